@@ -1,0 +1,8 @@
+"""Families of components, one per file."""
+
+from .base import Component as Component
+from .mvnormal import MvNormal
+from .normal import Normal
+from .poisson import Poisson
+
+FAMILIES = {family.__name__: family for family in (Normal, MvNormal, Poisson)}

@@ -1,0 +1,196 @@
+"""What a family of components promises: its density, the statistics it needs, its weighted M-step, its priors.
+
+A family is a frozen record of settings: parameter values are handed in and handed back as dicts of arrays. In these
+the component axis comes first, followed by the parameter's own axes; further axes (observations, draws) stand in
+front. A family lives in one file; `tests/contract.py` checks every promise for every family.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from ..arrays import Data
+from ..priors import Priors, as_prior
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter as users see it: PyMC's name, the dims behind `cluster`, the interval that its entries lie in."""
+
+    name: str
+    event_dims: tuple = ()
+    support: tuple = (-np.inf, np.inf)
+
+
+class Statistics(NamedTuple):
+    """What one pass over the data returns; shapes as in `bayesmix.likelihood.kernel`."""
+
+    log_likelihood: float
+    n: np.ndarray  # (cluster,) expected number of rows, sum of weighted responsibilities
+    first: np.ndarray  # (cluster, ...) expected first statistics
+    second: np.ndarray  # (cluster, ...) expected second statistics
+
+
+class Rows(NamedTuple):
+    """The data as a family's pass reads them."""
+
+    x: np.ndarray  # (row, statistic)
+    weights: np.ndarray  # (row,), or size 0: all rows count once
+    log_base_measure: float  # what the pass leaves out, summed over all rows
+
+
+class Guard(NamedTuple):
+    """A weak prior against collapse, as statistics of imaginary rows: `n` rows with second statistics `second`.
+
+    The objective gains ``log p`` of those rows about each component's own mean; the weights do not see them.
+    """
+
+    n: float
+    second: np.ndarray  # one component's worth: (feature,) or (feature, feature)
+
+
+class Component(ABC):
+    """A family of components p_k(x | theta_k).
+
+    Families with sufficient statistics name the kernel that their pass runs on; the methods below translate between
+    users' parameters, the kernel's arguments and a vector of free coordinates on the real line, in which derivatives
+    are taken and intervals are normal.
+    """
+
+    discrete: ClassVar[bool] = False
+    multivariate: ClassVar[bool] = False
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+    @property
+    @abstractmethod
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters, in the order in which tables show them."""
+
+    @property
+    @abstractmethod
+    def kernel(self) -> str:
+        """Name of the pass in `bayesmix.likelihood.kernel` that this family runs on."""
+
+    @abstractmethod
+    def check_data(self, data: Data, n_components: int) -> None:
+        """Raise `ValueError` if this family cannot describe the data."""
+
+    @abstractmethod
+    def check_parameters(self, params: dict, n_components: int) -> dict:
+        """Return users' parameter values as full float arrays, component axis first, or raise `ValueError`."""
+
+    # -- the formula ---------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def log_density(self, x, params: dict):
+        """Log density of each component at each row, in nats.
+
+        x (..., obs, feature); params with the component axis last but for their own axes; returns (..., obs, cluster),
+        on NumPy arrays and PyTensor variables alike.
+        """
+
+    @abstractmethod
+    def cdf(self, x, params: dict):
+        """Probability of a value <= x under each component, shapes as in `log_density`; NumPy only."""
+
+    @abstractmethod
+    def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
+        """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
+
+    @abstractmethod
+    def marginal_quantile(self, q: float, params: dict) -> np.ndarray:
+        """Quantile of each component in each feature: params (..., cluster, ...) -> (..., cluster, feature)."""
+
+    @abstractmethod
+    def marginal_cdf(self, x, params: dict, feature: int):
+        """cdf of one feature under each component: x (points,) -> (..., points, cluster); NumPy only."""
+
+    # -- the pass ------------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def rows(self, data: Data) -> Rows:
+        """Prepare the data for the pass: repeated counts are collapsed, bases of the measure summed."""
+
+    @abstractmethod
+    def kernel_arguments(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
+        """The kernel's a and b at these parameters."""
+
+    @abstractmethod
+    def initial_params(self, data: Data, n_components: int) -> dict:
+        """Parameters at which every component describes all of the data: a place to take first moments about."""
+
+    @abstractmethod
+    def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
+        """Parameters that maximise the expected log-likelihood, given statistics taken at `params`."""
+
+    def guard(self, data: Data, strength: float) -> Guard | None:
+        """The guard against collapse for these data, `strength` rows strong; None where nothing can collapse."""
+        return None
+
+    def collapsed(self, params: dict, data: Data) -> np.ndarray:
+        """How small each component is against the data: (cluster,), 1 for the data's own spread, 0 for a spike."""
+        return np.ones(len(next(iter(params.values()))))
+
+    # -- free coordinates ----------------------------------------------------------------------------------------------
+    @abstractmethod
+    def n_free(self, n_components: int, n_features: int) -> int:
+        """Number of free parameters, without the weights."""
+
+    @abstractmethod
+    def to_vector(self, params: dict) -> np.ndarray:
+        """Free coordinates (n_free,) of the parameters."""
+
+    @abstractmethod
+    def from_vector(self, vector: np.ndarray, n_components: int, n_features: int) -> dict:
+        """Parameters at free coordinates (..., n_free), with the leading axes in front."""
+
+    @abstractmethod
+    def vector_gradient(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """Gradient in free coordinates (n_free,), from the gradient in the kernel's arguments."""
+
+    # -- priors --------------------------------------------------------------------------------------------------------
+    @abstractmethod
+    def default_priors(self, data: Data, n_components: int) -> Priors:
+        """Weakly informative priors made from the data, with a note on where each comes from."""
+
+    def priors(self, data: Data, n_components: int) -> Priors:
+        """The priors in force: those given by the user, the defaults elsewhere."""
+        defaults = self.default_priors(data, n_components)
+        chosen = {name: getattr(self, name, None) or default for name, default in defaults.items()}
+        notes = {name: note for name, note in defaults.notes.items() if getattr(self, name, None) is None}
+        return Priors(chosen, notes)
+
+    @abstractmethod
+    def pymc_variables(self, priors: Priors, n_components: int, n_features: int) -> tuple[dict, tuple]:
+        """Make the PyMC variables in the open model: parameters by name, and the kernel's a and b as variables."""
+
+    def pymc_start(self, priors: Priors, params: dict) -> dict:
+        """Values of the model's free variables at these parameters."""
+        values = {}
+        for parameter in self.parameters:
+            values |= priors[parameter.name].start(parameter.name, params[parameter.name])
+        return values
+
+    # -- shared ----------------------------------------------------------------------------------------------------------
+    def _check_priors(self, **supports):
+        """Replace each prior given by the user by its checked record."""
+        for name, support in supports.items():
+            object.__setattr__(self, name, as_prior(getattr(self, name), name, support))
+
+    def _settings(self) -> dict:
+        """Fields that differ from their defaults."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def __str__(self):
+        settings = (f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in self._settings().items())
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+def full_shape(value, shape: tuple, name: str, meaning: str) -> np.ndarray:
+    """Return a parameter as a finite float array of exactly this shape, or raise `ValueError` that says both shapes."""
+    array = np.asarray(value, dtype=float)
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, but {meaning} needs shape {shape}, the component axis first.")
+    if not np.all(np.isfinite(array)):
+        raise ValueError(f"{name} has {int(np.sum(~np.isfinite(array)))} entries that are not finite.")
+    return array

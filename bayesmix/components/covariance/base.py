@@ -1,0 +1,154 @@
+"""What a covariance structure promises."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Structure(ABC):
+    """A set of covariance matrices (cluster, feature, feature): its M-step, its free coordinates, its PyMC variables.
+
+    The coordinates are logarithms on the diagonal of the precision factor P, with Sigma^-1 = P'P, and the entries of P
+    below it. Scatter and gradients come in the shape of the structure's kernel: (cluster, feature) for ``diagonal``,
+    (cluster, feature, feature) for ``full``.
+    """
+
+    name: ClassVar[str]
+    kernel: ClassVar[str]
+    prior_on: ClassVar[str]  # "cov" or "sigma": which parameter the default prior is on
+
+    @abstractmethod
+    def n_free(self, n_components: int, n_features: int) -> int:
+        """Number of free parameters."""
+
+    @abstractmethod
+    def m_step(self, scatter: np.ndarray, n: np.ndarray, guard) -> np.ndarray:
+        """Covariances (cluster, feature, feature) of greatest expected likelihood, given scatter and rows."""
+
+    @abstractmethod
+    def belongs(self, cov: np.ndarray) -> bool:
+        """Do these covariances have the structure (to a relative 1e-8)?"""
+
+    @abstractmethod
+    def expand(self, value: np.ndarray, n_components: int, n_features: int) -> np.ndarray | None:
+        """Covariances from the structure's own compact form, or None if the shape is not that form."""
+
+    @abstractmethod
+    def factor(self, cov: np.ndarray) -> np.ndarray:
+        """The kernel's b: P (cluster, feature, feature), or 1 / sigma (cluster, feature)."""
+
+    @abstractmethod
+    def to_vector(self, cov: np.ndarray) -> np.ndarray:
+        """Free coordinates of the covariances."""
+
+    @abstractmethod
+    def from_vector(self, vector: np.ndarray, n_components: int, n_features: int) -> np.ndarray:
+        """Covariances (..., cluster, feature, feature) at coordinates (..., n_free)."""
+
+    @abstractmethod
+    def vector_gradient(self, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """Gradient in free coordinates, from the gradient in the kernel's b."""
+
+    def coordinate_scale(self, cov: np.ndarray) -> np.ndarray:
+        """Length over which the density changes in each coordinate: 1 for logarithms, entries of P by their column."""
+        return np.ones(self.n_free(len(cov), cov.shape[-1]))
+
+    @abstractmethod
+    def default_prior(self, variance_matrix: np.ndarray, n_components: int):
+        """Prior made from the covariance matrix of the data: on `prior_on`."""
+
+    @abstractmethod
+    def pymc_variables(self, priors: dict, n_components: int, n_features: int):
+        """Make the variables in the open model; returns the covariances and the kernel's b."""
+
+    @abstractmethod
+    def pymc_start(self, priors: dict, cov: np.ndarray) -> dict:
+        """Values of the model's free variables at these covariances."""
+
+
+def volume_scale(n_components: int, n_features: int) -> float:
+    """K^(-2/D): how much smaller a variance is when K components share the volume (Fraley & Raftery 2007)."""
+    return float(n_components ** (-2.0 / n_features))
+
+
+def diagonal_of(cov: np.ndarray) -> np.ndarray:
+    """Variances (..., feature) of covariance matrices (..., feature, feature)."""
+    return np.diagonal(cov, axis1=-2, axis2=-1)
+
+
+def diagonal_matrices(variance: np.ndarray) -> np.ndarray:
+    """Diagonal matrices (..., feature, feature) of variances (..., feature)."""
+    return variance[..., None] * np.eye(variance.shape[-1])
+
+
+def precision_factor(cov: np.ndarray) -> np.ndarray:
+    """Lower triangular P with Sigma^-1 = P'P, that is the inverse of the lower Cholesky factor, batched."""
+    return np.tril(np.linalg.inv(np.linalg.cholesky(cov)))
+
+
+def factor_to_coordinates(factor: np.ndarray) -> np.ndarray:
+    """Lower triangle of P row by row, logarithms on the diagonal: (..., D, D) -> (..., D (D + 1) / 2)."""
+    rows, columns = np.tril_indices(factor.shape[-1])
+    flat = factor[..., rows, columns].copy()
+    flat[..., rows == columns] = np.log(flat[..., rows == columns])
+    return flat
+
+
+def coordinates_to_cov(flat: np.ndarray, n_features: int) -> np.ndarray:
+    """Inverse of `factor_to_coordinates`, on to the covariance: (..., D (D + 1) / 2) -> (..., D, D)."""
+    rows, columns = np.tril_indices(n_features)
+    factor = np.zeros((*flat.shape[:-1], n_features, n_features))
+    factor[..., rows, columns] = np.where(rows == columns, np.exp(np.where(rows == columns, flat, 0.0)), flat)
+    cholesky = np.tril(np.linalg.inv(factor))
+    return cholesky @ np.swapaxes(cholesky, -1, -2)
+
+
+def factor_gradient(factor: np.ndarray, d_factor: np.ndarray) -> np.ndarray:
+    """Gradient in the coordinates of `factor_to_coordinates`: on the diagonal times P itself."""
+    rows, columns = np.tril_indices(factor.shape[-1])
+    gradient = d_factor[..., rows, columns].copy()
+    gradient[..., rows == columns] *= diagonal_of(factor)
+    return gradient
+
+
+def factor_scale(cov: np.ndarray) -> np.ndarray:
+    """Scale of the coordinates of `factor_to_coordinates`: 1 on the diagonal, 1 / sigma of the column elsewhere."""
+    rows, columns = np.tril_indices(cov.shape[-1])
+    inverse_sd = 1.0 / np.sqrt(diagonal_of(cov))
+    return np.where(rows == columns, 1.0, inverse_sd[..., columns])
+
+
+def lkj_precision_factor(priors: dict, n_components: int, n_features: int, name: str):
+    """PyMC variables of standard deviations and correlations; returns P for `n_components` matrices."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    sd, eta = priors["sigma"], priors["corr"].eta
+    cholesky = []
+    for k in range(n_components):
+        packed = pm.LKJCholeskyCov(
+            f"{name}_cholesky_{k}", n=n_features, eta=eta, sd_dist=_sd_dist(sd, n_features), compute_corr=False
+        )
+        cholesky.append(pm.expand_packed_triangular(n_features, packed, lower=True))
+    return pt.linalg.solve_triangular(pt.stack(cholesky), pt.eye(n_features), lower=True)
+
+
+def _sd_dist(prior, n_features):
+    from ...priors import Prior
+
+    if not isinstance(prior, Prior):
+        raise ValueError(
+            f"with corr=LKJ the prior of sigma must be a PreliZ distribution of positive numbers, for example "
+            f"pz.HalfNormal(2), but it is {prior}."
+        )
+    return prior.dist(shape=n_features)
+
+
+def lkj_start(cov: np.ndarray, name: str) -> dict:
+    """Values of the variables of `lkj_precision_factor` at these covariances (matrices, D, D)."""
+    cholesky = np.linalg.cholesky(cov)
+    rows, columns = np.tril_indices(cov.shape[-1])
+    return {f"{name}_cholesky_{k}": factor[rows, columns] for k, factor in enumerate(cholesky)}

@@ -1,0 +1,73 @@
+"""One variance for all features of a component (VII in mclust's names)."""
+
+import numpy as np
+
+from ...priors import ScaledInverseChiSquared
+from .base import Structure, diagonal_matrices, diagonal_of, volume_scale
+from .full import same
+
+
+class Spherical(Structure):
+    """K multiples of the identity: K parameters. Only for features in the same units."""
+
+    name = "spherical"
+    kernel = "diagonal"
+    prior_on = "sigma"
+
+    def n_free(self, n_components, n_features):
+        """K."""
+        return n_components
+
+    def m_step(self, scatter, n, guard):
+        """Scatter of all features in each component, over its rows times the features."""
+        n_features = scatter.shape[1]
+        total, rows = scatter.sum(axis=1), np.asarray(n, dtype=float)
+        if guard is not None:
+            total, rows = total + guard.second.sum(), rows + guard.n
+        return self._matrices(total / (rows * n_features), n_features)
+
+    @staticmethod
+    def _matrices(variance, n_features):
+        return diagonal_matrices(np.repeat(variance[..., None], n_features, axis=-1))
+
+    def belongs(self, cov):
+        """A multiple of the identity."""
+        return same(cov, self._matrices(diagonal_of(cov).mean(axis=-1), cov.shape[-1]))
+
+    def expand(self, value, n_components, n_features):
+        """Variances (cluster,)."""
+        return self._matrices(value, n_features) if value.shape == (n_components,) else None
+
+    def factor(self, cov):
+        """1 / sigma, (cluster, feature), the same for all features."""
+        return 1.0 / np.sqrt(diagonal_of(cov))
+
+    def to_vector(self, cov):
+        """Logarithm of the standard deviations."""
+        return 0.5 * np.log(cov[:, 0, 0])
+
+    def from_vector(self, vector, n_components, n_features):
+        """Multiples of the identity at these coordinates."""
+        return self._matrices(np.exp(2.0 * vector), n_features)
+
+    def vector_gradient(self, cov, d_b):
+        """Summed over the features."""
+        return (-d_b * self.factor(cov)).sum(axis=1)
+
+    def default_prior(self, variance_matrix, n_components):
+        """Scaled inverse chi-squared with 3 degrees of freedom, from the mean variance (Fraley & Raftery 2007)."""
+        d = len(variance_matrix)
+        scale = np.sqrt(diagonal_of(variance_matrix).mean() * volume_scale(n_components, d) / 3.0)
+        return ScaledInverseChiSquared(3.0, scale)
+
+    def pymc_variables(self, priors, n_components, n_features):
+        """Standard deviations with dims cluster."""
+        import pytensor.tensor as pt
+
+        sigma = priors["sigma"].variable("sigma", dims="cluster")
+        ones = pt.ones((n_components, n_features))
+        return sigma[:, None, None] ** 2 * pt.eye(n_features), ones / sigma[:, None]
+
+    def pymc_start(self, priors, cov):
+        """Values at these standard deviations."""
+        return priors["sigma"].start("sigma", np.sqrt(cov[:, 0, 0]))

@@ -1,0 +1,279 @@
+"""Multivariate normal components."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import check_full_rank, check_not_constant, namespace
+from ..priors import LKJ, POSITIVE, REAL, InverseWishart, Prior, Priors
+from .base import Component, Guard, Parameter, Rows, full_shape
+from .covariance import STRUCTURES, Structure
+from .covariance.base import diagonal_of, precision_factor
+from .normal import _weights, midrange, moments, recentre
+
+
+@dataclass(frozen=True)
+class MvNormal(Component):
+    r"""Multivariate normal components.
+
+    :math:`p(x) = (2\pi)^{-D/2} |\Sigma|^{-1/2} \exp(-(x-\mu)'\Sigma^{-1}(x-\mu)/2)`, with means `mu` of shape
+    (cluster, feature) and covariance matrices `cov` of shape (cluster, feature, feature) whatever their structure.
+
+    Parameters
+    ----------
+    covariance : {"full", "tied", "diag", "spherical"}
+        Structure of the covariance matrices: one free matrix per component, one matrix shared by all, diagonal
+        matrices, multiples of the identity. In mclust's names VVV, EEE, VVI, VII.
+    mu : PreliZ distribution, optional
+        Prior of every entry of the means. Default: Normal(midrange, range), feature by feature
+        (after Richardson & Green 1997).
+    cov : InverseWishart, optional
+        Prior of the covariance matrices (full, tied). Default: inverse Wishart with D + 2 degrees of freedom and
+        scale S / K^(2/D), where S is the covariance matrix of the data (Fraley & Raftery 2007).
+    sigma : PreliZ distribution, optional
+        Prior of the standard deviations. With "diag" and "spherical" in place of the default (scaled inverse
+        chi-squared, 3 degrees of freedom, scale as above); with "full" and "tied" it replaces `cov` by
+        standard deviations and correlations.
+    corr : LKJ, optional
+        Prior of the correlations when `sigma` is given for "full" or "tied". Default: LKJ(2).
+
+    Raises
+    ------
+    ValueError
+        For an unknown structure, or priors that do not go together.
+    TypeError
+        If a prior is not a distribution.
+    """
+
+    covariance: str = "full"
+    mu: object = None
+    cov: object = None
+    sigma: object = None
+    corr: object = None
+    multivariate = True
+
+    def __post_init__(self):
+        if not isinstance(self.covariance, str) or self.covariance not in STRUCTURES:
+            raise ValueError(f"covariance={self.covariance!r} is not known; use one of {', '.join(STRUCTURES)}.")
+        self._check_priors(mu=REAL, sigma=POSITIVE)
+        if self.cov is not None and not isinstance(self.cov, InverseWishart):
+            raise TypeError(
+                f"the prior of cov must be bm.InverseWishart(nu, psi), but it is {self.cov!r}; for a prior on "
+                "standard deviations and correlations give sigma=pz.HalfNormal(...) and corr=bm.LKJ(eta)."
+            )
+        if self.corr is not None and not isinstance(self.corr, LKJ):
+            raise TypeError(f"the prior of corr must be bm.LKJ(eta), but it is {self.corr!r}.")
+        on_matrix = self._structure.prior_on == "cov"
+        if not on_matrix and (self.cov is not None or self.corr is not None):
+            raise ValueError(
+                f'covariance="{self.covariance}" has no correlations: give a prior for sigma instead of cov or corr.'
+            )
+        if self.cov is not None and (self.sigma is not None or self.corr is not None):
+            raise ValueError("give a prior for cov, or priors for sigma and corr, not both: they describe the same matrix.")
+        if self.corr is not None and self.sigma is None:
+            raise ValueError("corr needs a prior of the standard deviations beside it, for example sigma=pz.HalfNormal(2).")
+        if on_matrix and self.sigma is not None:
+            if not isinstance(self.sigma, Prior):
+                raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
+            object.__setattr__(self, "corr", self.corr or LKJ(2.0))
+
+    @property
+    def _structure(self) -> Structure:
+        return STRUCTURES[self.covariance]
+
+    @property
+    def parameters(self):
+        """mu (cluster, feature) and cov (cluster, feature, feature)."""
+        return Parameter("mu", ("feature",)), Parameter("cov", ("feature", "feature_2"))
+
+    @property
+    def kernel(self):
+        """The pass with full matrices, or with independent features."""
+        return self._structure.kernel
+
+    def check_data(self, data, n_components):
+        """No constant column; under "full" and "tied" no column that the others determine."""
+        check_not_constant(data, self)
+        if self.kernel == "full":
+            check_full_rank(data, self)
+
+    def check_parameters(self, params, n_components):
+        """mu of shape (K, D); cov of shape (K, D, D) or the structure's compact form: (D, D), (K, D) or (K,)."""
+        mu = np.asarray(params["mu"], dtype=float)
+        if mu.ndim != 2 or len(mu) != n_components:
+            raise ValueError(f"mu has shape {mu.shape}, but {n_components} components need ({n_components}, features).")
+        d = mu.shape[1]
+        mu = full_shape(mu, (n_components, d), "mu", f"{n_components} components")
+        cov = np.asarray(params["cov"], dtype=float)
+        expanded = self._structure.expand(cov, n_components, d)
+        cov = full_shape(
+            cov if expanded is None else expanded, (n_components, d, d), "cov", f"{n_components} components of {d} features"
+        )
+        variance = diagonal_of(cov)
+        scale = np.sqrt(np.abs(variance[:, :, None] * variance[:, None, :]))
+        if np.any(np.abs(cov - np.swapaxes(cov, 1, 2)) > 1e-8 * scale):
+            raise ValueError("cov must hold symmetric matrices, but entries above and below the diagonal differ.")
+        cov = 0.5 * (cov + np.swapaxes(cov, 1, 2))
+        bad = [k for k in range(n_components) if not _is_positive_definite(cov[k])]
+        if bad:
+            raise ValueError(f"cov must be positive definite, but the matrices of components {bad} are not.")
+        if not self._structure.belongs(cov):
+            raise ValueError(f'these covariance matrices do not have the structure "{self.covariance}" of the mixture.')
+        return {"mu": mu, "cov": cov}
+
+    # -- the formula -----------------------------------------------------------------------------------------------------
+    def log_density(self, x, params):
+        """Log density, in nats.
+
+        x (..., obs, feature); mu (..., cluster, feature); cov (..., cluster, feature, feature), or in its place
+        `precision_factor`, the lower triangular P with Sigma^-1 = P'P. Returns (..., obs, cluster).
+        """
+        xp = namespace(x, *params.values())
+        factor = params.get("precision_factor")
+        if factor is None:
+            factor = xp.inverse_lower(xp.cholesky(params["cov"]))
+        z = xp.matvec(factor, x[..., None, :] - params["mu"])
+        log_det = xp.sum(xp.log(xp.diagonal(factor)), axis=-1)
+        return log_det - 0.5 * xp.sum(z**2, axis=-1) - 0.5 * np.log(2 * np.pi) * x.shape[-1]
+
+    def cdf(self, x, params):
+        """P(X_1 <= x_1, ..., X_D <= x_D) for each component, by SciPy's quasi-Monte Carlo, to about 1e-5."""
+        from scipy.stats import multivariate_normal
+
+        x, mu, cov = (np.asarray(a, dtype=float) for a in (x, params["mu"], params["cov"]))
+        lead = np.broadcast_shapes(x.shape[:-1], mu.shape[:-2]) + mu.shape[-2:-1]
+        d = x.shape[-1]
+        points = np.broadcast_to(x[..., None, :], (*lead, d))
+        means = np.broadcast_to(mu, (*lead, d))
+        covs = np.broadcast_to(cov, (*lead, d, d))
+        out = np.empty(lead)
+        for index in np.ndindex(*lead):
+            out[index] = multivariate_normal.cdf(points[index], means[index], covs[index], rng=np.random.default_rng(0))
+        return out
+
+    def marginal_cdf(self, x, params, feature):
+        """Normal distribution function of one feature."""
+        from scipy.special import ndtr
+
+        sd = np.sqrt(params["cov"][..., feature, feature])
+        return ndtr((np.asarray(x)[:, None] - params["mu"][..., feature]) / sd)
+
+    def marginal_quantile(self, q, params):
+        """mu + sigma times the standard normal quantile, feature by feature."""
+        from scipy.special import ndtri
+
+        return params["mu"] + np.sqrt(diagonal_of(params["cov"])) * ndtri(q)
+
+    def sample(self, params, rng):
+        """One row per row of the parameters: mu + L z with Sigma = L L'."""
+        z = rng.standard_normal(params["mu"].shape)
+        return params["mu"] + np.matmul(np.linalg.cholesky(params["cov"]), z[..., None])[..., 0]
+
+    # -- the pass --------------------------------------------------------------------------------------------------------
+    def rows(self, data):
+        """The columns as they are."""
+        return Rows(data.values, _weights(data), 0.0)
+
+    def kernel_arguments(self, params):
+        """mu, and P or 1 / sigma."""
+        return params["mu"], self._structure.factor(params["cov"])
+
+    def initial_params(self, data, n_components):
+        """Mean and covariance of the data, for every component."""
+        mean, cov = covariance(data)
+        cov = self._structure.m_step(
+            np.repeat(cov[None] if self.kernel == "full" else np.diag(cov)[None], n_components, axis=0), np.ones(n_components), None
+        )
+        return {"mu": np.repeat(mean[None], n_components, axis=0), "cov": cov}
+
+    def m_step(self, params, statistics, guard=None):
+        """Weighted means; covariances as the structure has them."""
+        mean, scatter = recentre(params["mu"], statistics)
+        return {"mu": mean, "cov": self._structure.m_step(scatter, statistics.n, guard)}
+
+    def guard(self, data, strength):
+        """Rows of the data's own covariance (Chen & Tan 2009)."""
+        cov = covariance(data)[1]
+        return Guard(strength, strength * (cov if self.kernel == "full" else np.diag(cov)))
+
+    def collapsed(self, params, data):
+        """Smallest eigenvalue of each covariance, with every column scaled to unit variance in the data."""
+        return np.linalg.eigvalsh(self._standardised(params, data))[:, 0]
+
+    def _standardised(self, params, data):
+        sd = np.sqrt(moments(data)[1])
+        return params["cov"] / (sd[:, None] * sd)
+
+    # -- free coordinates --------------------------------------------------------------------------------------------------
+    def n_free(self, n_components, n_features):
+        """Means, and what the structure leaves free."""
+        return n_components * n_features + self._structure.n_free(n_components, n_features)
+
+    def to_vector(self, params):
+        """Means, then the structure's coordinates."""
+        return np.concatenate([params["mu"].ravel(), self._structure.to_vector(params["cov"])])
+
+    def from_vector(self, vector, n_components, n_features):
+        """Split the coordinates into mu and cov."""
+        size = n_components * n_features
+        mu = vector[..., :size].reshape(*vector.shape[:-1], n_components, n_features)
+        return {"mu": mu, "cov": self._structure.from_vector(vector[..., size:], n_components, n_features)}
+
+    def vector_gradient(self, params, d_a, d_b):
+        """Gradient in the means, then in the structure's coordinates."""
+        return np.concatenate([d_a.ravel(), self._structure.vector_gradient(params["cov"], d_b)])
+
+    def coordinate_scale(self, params):
+        """Standard deviations for the means, and as the structure has it."""
+        sd = np.sqrt(diagonal_of(params["cov"]))
+        return np.concatenate([sd.ravel(), self._structure.coordinate_scale(params["cov"])])
+
+    # -- priors ----------------------------------------------------------------------------------------------------------
+    def default_priors(self, data, n_components):
+        """See the class."""
+        middle, width = midrange(data)
+        priors = {"mu": Prior.of("Normal", mu=middle, sigma=width)}
+        notes = {"mu": "midrange and range of each column (Richardson & Green 1997)"}
+        on = self._structure.prior_on
+        if self.sigma is not None and on == "cov":
+            return Priors(priors | {"sigma": self.sigma, "corr": self.corr}, notes)
+        priors[on] = self._structure.default_prior(covariance(data)[1], n_components)
+        notes[on] = "the data's covariance, shared out over K components (Fraley & Raftery 2007)"
+        return Priors(priors, notes)
+
+    def pymc_variables(self, priors, n_components, n_features):
+        """Mu, and cov as a deterministic of the structure's variables."""
+        import pymc as pm
+
+        mu = priors["mu"].variable("mu", dims=("cluster", "feature"))
+        if "cov" in priors and priors["cov"].n_features != n_features:
+            raise ValueError(
+                f"the prior of cov is for {priors['cov'].n_features} features, but the data have {n_features}."
+            )
+        cov, factor = self._structure.pymc_variables(priors, n_components, n_features)
+        cov = pm.Deterministic("cov", cov, dims=("cluster", "feature", "feature_2"))
+        matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
+        return {"mu": mu, "cov": cov, "precision_factor": matrix}, (mu, factor)
+
+    def pymc_start(self, priors, params):
+        """Values of the free variables at these means and covariances."""
+        return priors["mu"].start("mu", params["mu"]) | self._structure.pymc_start(priors, params["cov"])
+
+
+def covariance(data):
+    """Weighted mean (feature,) and covariance (feature, feature) of the data, divided by the total weight."""
+    mean = moments(data)[0]
+    centred = data.values - mean
+    weighted = centred if data.weights is None else centred * data.weights[:, None]
+    return mean, weighted.T @ centred / data.total_weight
+
+
+def _is_positive_definite(matrix):
+    scale = np.sqrt(np.abs(np.diag(matrix)))
+    if np.any(scale == 0):
+        return False
+    try:
+        np.linalg.cholesky(matrix / np.outer(scale, scale))
+    except np.linalg.LinAlgError:
+        return False
+    return bool(np.all(np.diag(matrix) > 0))

@@ -1,0 +1,198 @@
+"""Normal components on one column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import check_not_constant, check_one_column, namespace
+from ..priors import POSITIVE, REAL, Prior, Priors, ScaledInverseChiSquared
+from .base import Component, Guard, Parameter, Rows, full_shape
+
+
+@dataclass(frozen=True)
+class Normal(Component):
+    r"""Normal components on one column.
+
+    :math:`p(x) = (2\pi\sigma^2)^{-1/2} \exp(-(x-\mu)^2 / 2\sigma^2)`, with `mu` the mean and `sigma` the standard
+    deviation (not the variance), both of shape (cluster,) and in the units of the data.
+
+    Parameters
+    ----------
+    mu, sigma : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component. By default
+        mu ~ Normal(midrange, range) (after Richardson & Green 1997) and
+        sigma^2 ~ scaled-inverse-chi-squared with 3 degrees of freedom and the sum of squares s^2 / K^2
+        (Fraley & Raftery 2007). EM does not use them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prior is not a distribution, or puts mass where its parameter cannot be.
+    """
+
+    mu: object = None
+    sigma: object = None
+
+    def __post_init__(self):
+        self._check_priors(mu=REAL, sigma=POSITIVE)
+
+    @property
+    def parameters(self):
+        """mu and sigma, (cluster,) each."""
+        return Parameter("mu"), Parameter("sigma", support=POSITIVE)
+
+    @property
+    def kernel(self):
+        """The pass with independent features, at one feature."""
+        return "diagonal"
+
+    def check_data(self, data, n_components):
+        """One column, not constant."""
+        check_one_column(data, self)
+        check_not_constant(data, self)
+
+    def check_parameters(self, params, n_components):
+        """mu finite and sigma positive, of shape (n_components,)."""
+        checked = {
+            name: full_shape(params[name], (n_components,), name, f"{n_components} components") for name in ("mu", "sigma")
+        }
+        if np.any(checked["sigma"] <= 0):
+            raise ValueError(f"sigma is a standard deviation and must be positive, but it holds {checked['sigma'].min():g}.")
+        return checked
+
+    # -- the formula -----------------------------------------------------------------------------------------------------
+    def log_density(self, x, params):
+        """Log density, in nats; x (..., obs, 1), mu and sigma (..., cluster) -> (..., obs, cluster)."""
+        xp = namespace(x, *params.values())
+        mu, sigma = params["mu"], params["sigma"]
+        z = (x - mu) / sigma
+        return -0.5 * z**2 - xp.log(sigma) - 0.5 * np.log(2 * np.pi)
+
+    def cdf(self, x, params):
+        """Normal distribution function of each component."""
+        from scipy.special import ndtr
+
+        return ndtr((x - params["mu"]) / params["sigma"])
+
+    def marginal_cdf(self, x, params, feature):
+        """The cdf itself: there is one feature."""
+        return self.cdf(np.asarray(x)[:, None], params)
+
+    def marginal_quantile(self, q, params):
+        """mu + sigma times the standard normal quantile, (..., cluster, 1)."""
+        from scipy.special import ndtri
+
+        return (params["mu"] + params["sigma"] * ndtri(q))[..., None]
+
+    def sample(self, params, rng):
+        """One value per row of the parameters, (rows, 1)."""
+        return rng.normal(params["mu"], params["sigma"])[:, None]
+
+    # -- the pass --------------------------------------------------------------------------------------------------------
+    def rows(self, data):
+        """The column as it is."""
+        return Rows(data.values, _weights(data), 0.0)
+
+    def kernel_arguments(self, params):
+        """mu and 1 / sigma as (cluster, 1)."""
+        return params["mu"][:, None], 1.0 / params["sigma"][:, None]
+
+    def initial_params(self, data, n_components):
+        """Mean and standard deviation of the column, for every component."""
+        mean, variance = moments(data)
+        return {"mu": np.repeat(mean, n_components), "sigma": np.repeat(np.sqrt(variance), n_components)}
+
+    def m_step(self, params, statistics, guard=None):
+        """Weighted mean and standard deviation."""
+        mean, scatter = recentre(params["mu"][:, None], statistics)
+        variance = pooled_with_guard(scatter, statistics.n, guard)
+        return {"mu": mean[:, 0], "sigma": np.sqrt(variance[:, 0])}
+
+    def guard(self, data, strength):
+        """Rows of the data's own variance."""
+        return Guard(strength, strength * moments(data)[1])
+
+    def collapsed(self, params, data):
+        """Variance of each component over the variance of the data."""
+        return params["sigma"] ** 2 / moments(data)[1][0]
+
+    # -- free coordinates: mu and log sigma --------------------------------------------------------------------------------
+    def n_free(self, n_components, n_features):
+        """Two per component."""
+        return 2 * n_components
+
+    def to_vector(self, params):
+        """Mu, then log sigma."""
+        return np.concatenate([params["mu"], np.log(params["sigma"])])
+
+    def from_vector(self, vector, n_components, n_features):
+        """Split the coordinates into mu and sigma."""
+        return {"mu": vector[..., :n_components], "sigma": np.exp(vector[..., n_components:])}
+
+    def vector_gradient(self, params, d_a, d_b):
+        """d / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
+        return np.concatenate([d_a[:, 0], -d_b[:, 0] / params["sigma"]])
+
+    def coordinate_scale(self, params):
+        """Sigma for the means, 1 for log sigma."""
+        return np.concatenate([params["sigma"], np.ones_like(params["sigma"])])
+
+    # -- priors ----------------------------------------------------------------------------------------------------------
+    def default_priors(self, data, n_components):
+        """See the class."""
+        middle, width = midrange(data)
+        scale = np.sqrt(moments(data)[1][0] / 3.0) / n_components
+        return Priors(
+            {
+                "mu": Prior.of("Normal", mu=middle[0], sigma=width[0]),
+                "sigma": ScaledInverseChiSquared(3.0, scale),
+            },
+            {
+                "mu": "midrange and range of the data (Richardson & Green 1997)",
+                "sigma": "3 rows' worth of the data's variance / K^2 (Fraley & Raftery 2007)",
+            },
+        )
+
+    def pymc_variables(self, priors, n_components, n_features):
+        """mu and sigma with dims cluster."""
+        params = {name: priors[name].variable(name, dims="cluster") for name in ("mu", "sigma")}
+        return params, (params["mu"][:, None], 1.0 / params["sigma"][:, None])
+
+
+# -- shared by the Gaussian families -----------------------------------------------------------------------------------------
+def _weights(data):
+    return np.empty(0) if data.weights is None else data.weights
+
+
+def moments(data):
+    """Weighted mean and variance of each column, each (feature,); two passes, so that an offset costs nothing."""
+    mean = np.average(data.values, axis=0, weights=data.weights)
+    return mean, np.average((data.values - mean) ** 2, axis=0, weights=data.weights)
+
+
+def midrange(data):
+    """Middle and width of the range of each column, over rows with weight."""
+    x = data.values if data.weights is None else data.values[data.weights > 0]
+    low, high = x.min(axis=0), x.max(axis=0)
+    return low + 0.5 * (high - low), high - low
+
+
+def recentre(mu, statistics):
+    """Move moments about `mu` to each component's new mean: the means, and the scatter about them.
+
+    mu (cluster, feature); returns the means and second - first first' / n, of the shape of `statistics.second`.
+    A component without rows keeps its place, with no scatter.
+    """
+    n = np.where(statistics.n > 0, statistics.n, 1.0)
+    shift = statistics.first / n[:, None]
+    if statistics.second.ndim == 2:
+        return mu + shift, statistics.second - statistics.first * shift
+    return mu + shift, statistics.second - statistics.first[:, :, None] * shift[:, None, :]
+
+
+def pooled_with_guard(scatter, n, guard):
+    """Scatter over rows, the guard's imaginary rows counted in: (cluster, ...) like `scatter`."""
+    rows = np.asarray(n, dtype=float)
+    if guard is not None:
+        scatter, rows = scatter + guard.second, rows + guard.n
+    return scatter / rows.reshape(rows.shape + (1,) * (scatter.ndim - rows.ndim))

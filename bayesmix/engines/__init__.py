@@ -1,0 +1,1 @@
+"""Engines: functions that take a specification and data and return a `Fit`."""

@@ -1,0 +1,304 @@
+"""Maximum likelihood by the EM algorithm."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays import Data
+from ..components.base import Guard
+from ..fit import Fit
+from ..likelihood.formula import responsibilities as posterior_of_labels
+from ..likelihood.likelihood import Likelihood
+from ..likelihood.formula import log_of_weights
+from ..mixture import Mixture
+from .climb import Climb, climb
+from .starts import STRATEGIES, from_responsibilities, one_hot, start
+
+SPURIOUS = 1e-4  # smallest variance of a component, in standardised columns, of an optimum that is taken seriously
+SHORT_RUN = 40  # passes of a short run
+SUBSAMPLE = 2000  # rows of a short run
+SURVIVORS = 8  # short runs that go on to convergence
+
+
+def em(
+    mixture: Mixture,
+    data,
+    *,
+    weights=None,
+    init="auto",
+    n_init="auto",
+    max_iter: int = 5000,
+    tol: float = 1e-8,
+    accelerate: bool = True,
+    guard="default",
+    uncertainty: str | None = None,
+    draws: int = 1000,
+    random_seed=None,
+    progressbar: bool = True,
+) -> Fit:
+    r"""Fit a mixture by maximum likelihood, with the EM algorithm (Dempster, Laird & Rubin 1977).
+
+    Many short runs from different starts, of which the best go on to convergence (Biernacki, Celeux & Govaert 2003),
+    each accelerated by SQUAREM (Varadhan & Roland 2008).
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The specification. Its priors are not used.
+    data : array_like, data frame or xarray object
+        Rows of observations: 1-D or 2-D NumPy arrays and lists, pandas and polars frames, xarray objects. Names of
+        columns are kept, and columns of later data are matched by name.
+    weights : array_like, shape (obs,), optional
+        Weight of each row; a weight of 2 counts as the row twice.
+    init : {"auto", "kmeans", "random"}, array or Fit
+        How runs start: "kmeans" by k-means from k-means++ seeds, "random" around random rows, "auto" by both.
+        Or the start itself: labels (obs,), responsibilities (obs, cluster), or a `Fit` whose parameters are taken;
+        then the components keep their order.
+    n_init : int or "auto"
+        Number of starts. "auto" takes 60, of which the best 8 go on to convergence.
+    max_iter : int
+        Largest number of EM updates of a run.
+    tol : float
+        A run has converged when its projected distance to the optimum is below this, in standard deviations of
+        the components (locations) and in logarithms (scales, weights).
+    accelerate : bool
+        Extrapolate with SQUAREM; False gives the plain EM algorithm.
+    guard : {"default", None} or float
+        A weak penalty that keeps components from collapsing onto a few rows, where the likelihood is unbounded:
+        the log density of :math:`2/\sqrt{n}` imaginary rows per component with the covariance of the data
+        (Chen & Tan 2009, with :math:`a_n = 1/\sqrt{n}`). A number replaces :math:`a_n`. None is plain maximum
+        likelihood.
+    uncertainty : {None, "laplace", "bootstrap"}
+        Fill ``posterior`` with draws from the estimate's sampling distribution: normal with the inverse observed
+        information, or refits to resampled rows.
+    draws : int
+        Number of such draws.
+    random_seed : int, numpy.random.Generator or None
+        The same seed gives the same result.
+    progressbar : bool
+        Show progress of the restarts and of the bootstrap.
+
+    Returns
+    -------
+    Fit
+        With the estimates in group ``point``. ``fit.converged`` and ``fit.message`` say how the run ended: a run that
+        did not converge, or collapsed, is returned and says so.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not suit the mixture, or an argument is out of range.
+    """
+    checked = mixture.check(data, weights)
+    rng = _generator(random_seed)
+    _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws)
+    likelihood = Likelihood(mixture.component, checked, mixture.n_components)
+    penalty = _guard(mixture, checked, guard)
+    run = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
+
+    given = _given_start(likelihood, init)
+    with _progress(progressbar) as progress:
+        if given is not None:
+            best, spread = climb(likelihood, given, **run), None
+        else:
+            n_starts = 60 if n_init == "auto" else int(n_init)
+            best, spread = search(likelihood, init, n_starts, rng, run, progress)
+        if given is None:
+            best = sort_components(likelihood, best)
+        draws_of_estimate, note = None, ""
+        if uncertainty is not None and not best.collapsed:
+            from .uncertainty import sampling_distribution
+
+            draws_of_estimate, note = sampling_distribution(likelihood, best, uncertainty, draws, rng, run, progress)
+    attrs = {
+        "engine": "em",
+        "converged": int(best.converged and not best.collapsed),
+        "message": " ".join(part for part in (describe(likelihood, best, penalty), note) if part),
+        "n_passes": best.n_passes,
+        "guard": "none" if penalty is None else f"Chen & Tan (2009), {penalty.n:.3g} rows per component",
+        "log_likelihood": float(best.log_likelihood),
+        "objective": float(best.objective),
+        "uncertainty": uncertainty or "none",
+        "draws_from": {"laplace": "the normal (Laplace) approximation of the estimate's sampling distribution",
+                       "bootstrap": "refits to resampled rows (nonparametric bootstrap)"}.get(uncertainty, "none"),
+    }
+    return Fit.assemble(
+        mixture, checked, point=best.params, draws=draws_of_estimate, trace=best.trace, starts=spread, attrs=attrs, rng=rng
+    )
+
+
+# -- the search over starts ----------------------------------------------------------------------------------------------
+def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict, progress=None) -> tuple[Climb, dict]:
+    """Short runs from many starts, the best to convergence; the winner, and how the converged runs spread."""
+    data = likelihood.data
+    short_likelihood = likelihood
+    if data.n_obs > SUBSAMPLE and n_starts > 1:
+        rows = np.sort(rng.choice(data.n_obs, SUBSAMPLE, replace=False))
+        short_likelihood = Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
+    short = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
+    if n_starts == 1 or likelihood.n_components == 1:
+        short["max_iter"], n_starts = 0, 1
+    runs = []
+    for generator in _track(progress, rng.spawn(n_starts), "EM: short runs"):
+        runs.append(climb(short_likelihood, start(short_likelihood, strategy, generator), **short))
+    runs = _distinct(sorted(runs, key=lambda r: (not is_spurious(short_likelihood, r), r.objective), reverse=True))
+    finished = []
+    for candidate in _track(progress, runs[: SURVIVORS if run["max_iter"] > SHORT_RUN else 1], "EM: to convergence"):
+        finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
+    best = max(finished, key=lambda r: (not is_spurious(likelihood, r), r.objective))
+    spread = {
+        "log_likelihood": np.array([r.log_likelihood for r in finished]),
+        "degenerate": np.array([is_spurious(likelihood, r) for r in finished]),
+        "converged": np.array([r.converged for r in finished]),
+    }
+    return best, spread
+
+
+def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
+    """Run on from where a short run ended; the trace goes on too if that run saw the same rows."""
+    long = climb(likelihood, short.params, **run)
+    trace = np.concatenate([short.trace, long.trace[1:]]) if same_rows else long.trace
+    return replace(long, trace=trace, n_passes=short.n_passes + long.n_passes)
+
+
+def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
+    """Is this optimum degenerate: a component thinner than 1e-4 of the data's variance, or lighter than D + 2 rows?
+
+    The rule only decides between optima of several starts; where all break it, the best of them is taken. Families
+    whose likelihood is bounded have no degenerate optima.
+    """
+    if run.collapsed or not np.isfinite(run.objective):
+        return True
+    data = likelihood.data
+    if likelihood.component.guard(data, 1.0) is None:
+        return False
+    rows = run.params["weights"] * data.n_obs
+    thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
+    return bool(np.any(thin) or np.any(rows <= data.n_features + 1))
+
+
+def _distinct(runs: list[Climb]) -> list[Climb]:
+    """Runs in the given order, without those whose objective repeats an earlier one (to 1e-7 relative)."""
+    kept = []
+    for run in runs:
+        if all(abs(run.objective - other.objective) > 1e-7 * abs(other.objective) for other in kept):
+            kept.append(run)
+    return kept or runs[:1]
+
+
+def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
+    """Order the components by the first entry of their first parameter, the mean of the first column."""
+    name = likelihood.component.parameters[0].name
+    order = np.argsort(run.params[name].reshape(likelihood.n_components, -1)[:, 0], kind="stable")
+    return replace(run, params={key: value[order] for key, value in run.params.items()})
+
+
+# -- arguments -----------------------------------------------------------------------------------------------------------
+def _generator(random_seed) -> np.random.Generator:
+    if isinstance(random_seed, np.random.RandomState):
+        raise TypeError("random_seed is a legacy RandomState; pass an integer or a numpy.random.Generator.")
+    return np.random.default_rng(random_seed)
+
+
+def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws):
+    if n_init != "auto" and (isinstance(n_init, bool) or not isinstance(n_init, int | np.integer) or n_init < 1):
+        raise ValueError(f'n_init={n_init!r} but it must be "auto" or a number of starts, at least 1.')
+    if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
+        raise ValueError(f"max_iter={max_iter!r} but at least 1 iteration is needed.")
+    if not tol > 0:
+        raise ValueError(f"tol={tol!r} but it must be positive, for example 1e-8.")
+    if uncertainty not in (None, "laplace", "bootstrap"):
+        raise ValueError(f'uncertainty={uncertainty!r} is not known; use None, "laplace" or "bootstrap".')
+    if uncertainty is not None and (not isinstance(draws, int | np.integer) or draws < 2):
+        raise ValueError(f"draws={draws!r} but at least 2 draws are needed.")
+    if isinstance(init, str) and init not in ("auto", *STRATEGIES):
+        raise ValueError(
+            f'init={init!r} is not known; use "auto", {", ".join(repr(s) for s in STRATEGIES)}, labels, responsibilities or a Fit.'
+        )
+
+
+def _guard(mixture: Mixture, data: Data, guard) -> Guard | None:
+    """The guard's imaginary rows: 2 a_n per component, a_n = 1 / sqrt(n) by default."""
+    if guard is None:
+        return None
+    if isinstance(guard, str):
+        if guard != "default":
+            raise ValueError(f'guard={guard!r} is not known; use "default", a positive number or None.')
+        strength = 1.0 / np.sqrt(data.total_weight)
+    else:
+        strength = float(guard)
+        if not (np.isfinite(strength) and strength > 0):
+            raise ValueError(f"guard={guard!r} but its strength must be a positive number; None switches it off.")
+    return mixture.component.guard(data, 2.0 * strength)
+
+
+def _given_start(likelihood: Likelihood, init) -> dict | None:
+    """Parameters of a start that the user gave, or None."""
+    if isinstance(init, str):
+        return None
+    n, k = likelihood.data.n_obs, likelihood.n_components
+    if isinstance(init, Fit):
+        if type(init.mixture.component) is not type(likelihood.component) or init.mixture.n_components != k:
+            raise ValueError(f"init is a fit of a {init.mixture}, which cannot start {k} {likelihood.component} components.")
+        return init.estimates
+    values = np.asarray(init)
+    if values.shape == (n,):
+        if not np.all(np.isin(values, np.arange(k))):
+            raise ValueError(f"labels in init must be whole numbers from 0 to {k - 1}, one per row; found {np.unique(values)[:8]}.")
+        return from_responsibilities(likelihood, one_hot(values, k))
+    if values.shape == (n, k):
+        values = values.astype(float)
+        if not np.all(values >= 0) or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6):
+            raise ValueError("responsibilities in init must be nonnegative and sum to 1 in every row.")
+        return likelihood.maximise_given(values)
+    raise ValueError(f"init has shape {values.shape}; labels need ({n},), responsibilities ({n}, {k}).")
+
+
+# -- words ---------------------------------------------------------------------------------------------------------------
+def describe(likelihood: Likelihood, run: Climb, guard: Guard | None) -> str:
+    """Say how a run ended, in a sentence or two."""
+    data = likelihood.data
+    if run.collapsed:
+        return _describe_collapse(likelihood, run, guard)
+    light = [k for k, w in enumerate(run.params["weights"]) if w * data.total_weight < 1e-3]
+    empty = f" Component {light[0]} is empty: fewer components describe the data as well." if light else ""
+    if run.converged:
+        return f"EM converged after {run.n_passes} iterations (within {run.distance:.1e} of the optimum).{empty}"
+    return (
+        f"EM did not converge in {run.n_passes} iterations: the optimum is still about {run.distance:.1e} away (in standard "
+        f"deviations and log units); raise max_iter.{empty}"
+    )
+
+
+def _describe_collapse(likelihood, run, guard):
+    component, data = likelihood.component, likelihood.data
+    thinnest = int(np.argmin(component.collapsed(run.params, data)))
+    posterior = posterior_of_labels(component, data.values, log_of_weights(run.params["weights"]), run.params)
+    rows = np.flatnonzero(posterior[:, thinnest] > 0.5)
+    shown = ", ".join(str(data.obs[row]) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+    held = (
+        'Keep guard="default"' if guard is None else f"Strengthen the guard (guard={2 * guard.n:.2g})"
+    )
+    return (
+        f"Component {thinnest} collapsed onto {len(rows)} row{'' if len(rows) == 1 else 's'} (obs {shown}): its variance went "
+        f"to zero there, where the likelihood is unbounded, and the run was stopped. {held}, use fewer components, or a "
+        "covariance structure with fewer parameters."
+    )
+
+
+# -- progress ------------------------------------------------------------------------------------------------------------
+def _progress(show: bool):
+    """A Rich progress display, or nothing."""
+    from contextlib import nullcontext
+
+    if not show:
+        return nullcontext(None)
+    from rich.progress import Progress
+
+    return Progress(transient=True)
+
+
+def _track(progress, items, label: str):
+    """Iterate over items, shown in the progress display if there is one."""
+    items = list(items)
+    return items if progress is None else progress.track(items, description=label)

@@ -1,0 +1,67 @@
+"""Where EM starts: partitions of the rows made in various ways, turned into parameters by one M-step."""
+
+import warnings
+
+import numpy as np
+
+from ..arrays import Data
+from ..components.base import Guard
+from ..likelihood.likelihood import Likelihood
+
+STRATEGIES = ("kmeans", "random")
+
+
+def standardise(data: Data) -> np.ndarray:
+    """Columns with mean 0 and standard deviation 1; constant ones stay at 0."""
+    centred = data.values - np.average(data.values, axis=0, weights=data.weights)
+    sd = np.sqrt(np.average(centred**2, axis=0, weights=data.weights))
+    return centred / np.where(sd > 0, sd, 1.0)
+
+
+def kmeans(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels (obs,) of k-means from k-means++ seeds (Arthur & Vassilvitskii 2007), on standardised columns."""
+    from scipy.cluster.vq import kmeans2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty cluster is no harm in a start
+        return kmeans2(x, n_components, iter=10, minit="++", rng=rng)[1]
+
+
+def random_rows(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
+    """Responsibilities (obs, cluster) around random rows: normal kernels about K rows, their common width random."""
+    centres = x[rng.choice(len(x), size=n_components, replace=False)]
+    squared = ((x[:, None, :] - centres) ** 2).sum(axis=2)
+    width = rng.uniform(0.2, 1.0) * x.shape[1] * n_components ** (-2.0 / x.shape[1])
+    exponent = -0.5 * (squared - squared.min(axis=1, keepdims=True)) / max(width, 1e-12)
+    kernel = np.exp(exponent)
+    return kernel / kernel.sum(axis=1, keepdims=True)
+
+
+def one_hot(labels: np.ndarray, n_components: int) -> np.ndarray:
+    """Responsibilities (obs, cluster) of labels (obs,)."""
+    return (np.asarray(labels)[:, None] == np.arange(n_components)).astype(float)
+
+
+def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> dict:
+    """Parameters of one start; "auto" takes either strategy with equal chance.
+
+    The M-step is held by a guard of D + 1 rows that share out the data's covariance over the components, so that a
+    cluster of one row is a start like any other.
+    """
+    x, k = standardise(likelihood.data), likelihood.n_components
+    if strategy == "auto":
+        strategy = STRATEGIES[rng.integers(len(STRATEGIES))]
+    responsibilities = one_hot(kmeans(x, k, rng), k) if strategy == "kmeans" else random_rows(x, k, rng)
+    return from_responsibilities(likelihood, responsibilities)
+
+
+def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) -> dict:
+    """Parameters of one M-step on responsibilities (obs, cluster), held by a guard of D + 1 rows."""
+    d = likelihood.data.n_features
+    guard = likelihood.component.guard(likelihood.data, d + 1.0)
+    if guard is not None:
+        guard = Guard(guard.n, guard.second * likelihood.n_components ** (-2.0 / d))
+    params = likelihood.maximise_given(responsibilities, guard)
+    floor = 0.1 / likelihood.n_components  # no component starts without any weight
+    weights = np.maximum(params["weights"], floor)
+    return params | {"weights": weights / weights.sum()}

@@ -1,0 +1,403 @@
+"""`Fit`: what every engine returns. Estimates, predictions and persistence, on an xarray DataTree that ArviZ reads."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from . import prediction
+from .arrays import Data, as_data
+from .likelihood import formula
+from .mixture import Mixture
+
+PREDICTIVE_DRAWS = 200  # replicated data sets kept in group posterior_predictive
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A fitted mixture: the specification and everything that an engine found, in one tree.
+
+    ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
+    ``sample_stats``, ``log_likelihood`` (one number per row), ``posterior_predictive``, ``observed_data``,
+    ``constant_data`` and ``labels`` (the permutation applied to each draw). A fit by EM holds its estimate in group
+    ``point``, the objective in ``trace``, and in ``posterior`` draws from its sampling distribution if they were
+    asked for. Parameters are called ``weights`` and as in PyMC.
+
+    A fit is never changed: `bayesmix.relabel` and others return a new one.
+    """
+
+    mixture: Mixture
+    tree: xr.DataTree
+
+    # -- making ----------------------------------------------------------------------------------------------------------
+    @classmethod
+    def assemble(
+        cls, mixture, data, *, point=None, draws=None, trace=None, starts=None, groups=None, attrs=None, rng=None
+    ) -> "Fit":
+        """Build a fit from what an engine found.
+
+        Parameters
+        ----------
+        mixture : Mixture
+        data : Data
+        point : dict, optional
+            Estimated parameters.
+        draws : dict, optional
+            Draws of the parameters, (chain, draw, cluster, ...).
+        trace, starts : optional
+            Objective by iteration, and what the restarts found: both of EM.
+        groups : dict of xarray.Dataset, optional
+            Further groups, such as ``sample_stats``.
+        attrs : dict, optional
+            What to record about the run: numbers and text.
+        rng : numpy.random.Generator, optional
+            For the posterior predictive draws.
+        """
+        from . import __version__
+
+        tree = xr.DataTree()
+        coords = _coords(mixture, data)
+        if draws is not None:
+            tree["posterior"] = _dataset(mixture, draws, ("chain", "draw"), coords)
+        if point is not None:
+            tree["point"] = _dataset(mixture, point, (), coords)
+        shape, dims = (data.values, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
+        tree["observed_data"] = xr.Dataset({"x": (dims, shape)}, coords={d: coords[d] for d in dims})
+        if data.weights is not None:
+            tree["constant_data"] = xr.Dataset({"row_weights": (("obs",), data.weights)}, coords={"obs": coords["obs"]})
+        if trace is not None:
+            tree["trace"] = xr.Dataset({"objective": (("iteration",), trace)})
+        if starts is not None:
+            tree["starts"] = xr.Dataset({name: (("start",), value) for name, value in starts.items()})
+        for name, group in (groups or {}).items():
+            tree[name] = group
+        likelihood = mixture.n_components - 1 + mixture.component.n_free(mixture.n_components, data.n_features)
+        tree.attrs = {
+            **(attrs or {}),
+            "n_parameters": int(likelihood),
+            "feature_names": json.dumps([name if isinstance(name, str) else int(name) for name in data.feature]),
+            "named_features": int(data.named),
+            "mixture": json.dumps(mixture.to_dict()),
+            "created_by": f"bayesmix {__version__}",
+        }
+        fit = cls(mixture, tree)
+        _add_pointwise(fit, data, np.random.default_rng(rng))
+        return fit
+
+    @classmethod
+    def from_parameters(cls, mixture: Mixture, data=None, **params) -> "Fit":
+        """Make a fit from known parameters: to predict with them, or to start an engine there.
+
+        Parameters
+        ----------
+        mixture : Mixture
+            The specification.
+        data : array_like, data frame or xarray object, optional
+            Data to score the parameters on; they give the features their names.
+        **params : array_like
+            ``weights`` (cluster,) and every parameter of the family by its name, the component axis first:
+            ``Fit.from_parameters(mixture, weights=[.4, .6], mu=[0, 3], sigma=[1, 1])``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If a parameter is missing, unknown, of the wrong shape or outside its support.
+        """
+        names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
+        missing, unknown = [n for n in names if n not in params], [n for n in params if n not in names]
+        if missing or unknown:
+            said = "; ".join(f"{word} {', '.join(which)}" for word, which in (("missing", missing), ("unknown", unknown)) if which)
+            raise TypeError(f"the parameters of this mixture are {', '.join(names)}: {said}.")
+        weights = np.asarray(params["weights"], dtype=float)
+        if weights.shape != (mixture.n_components,):
+            raise ValueError(f"weights has shape {weights.shape}, but {mixture.n_components} components need ({mixture.n_components},).")
+        if not np.all(weights >= 0) or not np.isclose(weights.sum(), 1.0, rtol=0, atol=1e-8):
+            raise ValueError(f"weights must be nonnegative and sum to 1, but they are {weights} with sum {weights.sum():.10g}.")
+        point = {"weights": weights / weights.sum()}
+        point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
+        attrs = {"engine": "parameters", "converged": 1, "message": "Parameters as given."}
+        if data is None:
+            d = point["mu"].shape[1] if mixture.component.multivariate else 1
+            checked = Data(np.empty((0, d)), tuple(range(d)), False, np.arange(0), None)
+        else:
+            checked = mixture.check(data)
+            from .likelihood.likelihood import Likelihood
+
+            attrs["log_likelihood"] = Likelihood(mixture.component, checked, mixture.n_components).log_likelihood(point)
+        return cls.assemble(mixture, checked, point=point, attrs=attrs)
+
+    # -- what was found ---------------------------------------------------------------------------------------------------
+    @property
+    def engine(self) -> str:
+        """Which engine made this fit: "em", "nuts", "advi", or "parameters"."""
+        return self.tree.attrs["engine"]
+
+    @property
+    def converged(self) -> bool:
+        """Did the engine converge? `message` says how."""
+        return bool(self.tree.attrs["converged"])
+
+    @property
+    def message(self) -> str:
+        """How the run ended, in words, and what to do if it did not end well."""
+        return self.tree.attrs["message"]
+
+    @property
+    def verdict(self) -> str:
+        """One of the outcomes of `bayesmix.labels.judge` for posterior draws; for EM whether it converged."""
+        return self.tree.attrs.get("verdict", "converged" if self.converged else "not converged")
+
+    @property
+    def data(self) -> Data:
+        """The data of the fit, (obs, feature), with names and row weights."""
+        x = self.tree["observed_data/x"]
+        values = np.ascontiguousarray(x.values if x.ndim == 2 else x.values[:, None])
+        weights = self.tree["constant_data/row_weights"].values if "constant_data/row_weights" in self._paths else None
+        feature = tuple(json.loads(self.tree.attrs["feature_names"]))
+        return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights)
+
+    @property
+    def _paths(self):
+        return {f"{name}/{variable}" for name, group in self.tree.children.items() for variable in group.data_vars}
+
+    @property
+    def has_draws(self) -> bool:
+        """Are there draws of the parameters?"""
+        return "posterior" in self.tree.children
+
+    @property
+    def estimates(self) -> dict:
+        """Parameters by name, (cluster, ...) arrays: the estimate of EM, the posterior mean of the others."""
+        if "point" in self.tree.children:
+            return {name: self.tree["point"][name].values for name in self._names}
+        return {name: self.tree["posterior"][name].values.mean(axis=(0, 1)) for name in self._names}
+
+    @property
+    def _names(self):
+        return ["weights", *(parameter.name for parameter in self.mixture.component.parameters)]
+
+    @property
+    def draws(self) -> dict:
+        """Parameters by name, (draws, cluster, ...) with the chains one after another; one draw for a point estimate."""
+        if "point" in self.tree.children:
+            return {name: value[None] for name, value in self.estimates.items()}
+        posterior = self.tree["posterior"]
+        return {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in self._names}
+
+    @property
+    def log_likelihood(self) -> float:
+        """Log-likelihood of the data in nats: at the estimate (EM), averaged over the draws (posterior)."""
+        if "log_likelihood" in self.tree.attrs:
+            return float(self.tree.attrs["log_likelihood"])
+        if "log_likelihood" not in self.tree.children:
+            raise ValueError("this fit has no data, so no log-likelihood; pass data= to Fit.from_parameters.")
+        return float(self.tree["log_likelihood/x"].sum("obs").mean())
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters, weights included."""
+        return int(self.tree.attrs["n_parameters"])
+
+    @property
+    def trace(self) -> xr.DataArray:
+        """Objective of EM after each iteration, in nats: the log-likelihood plus the guard. It never decreases."""
+        self._need_em("trace")
+        return self.tree["trace/objective"]
+
+    @property
+    def bic(self) -> float:
+        """Bayesian information criterion -2 L + p log n, n the total weight of the rows; smaller is better (EM)."""
+        self._need_em("bic")
+        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.data.total_weight))
+
+    @property
+    def aic(self) -> float:
+        """Akaike's information criterion -2 L + 2 p; smaller is better (EM)."""
+        self._need_em("aic")
+        return -2.0 * self.log_likelihood + 2.0 * self.n_parameters
+
+    @property
+    def icl(self) -> float:
+        """Integrated completed likelihood: BIC - 2 sum log r of each row's most likely component (EM).
+
+        Biernacki, Celeux & Govaert (2000); smaller is better, as for BIC.
+        """
+        self._need_em("icl")
+        data = self.data
+        largest = self.responsibilities(self._own_data()).values.max(axis=1)
+        weights = 1.0 if data.weights is None else data.weights
+        return self.bic - 2.0 * float(np.sum(weights * np.log(largest)))
+
+    def _need_em(self, what):
+        if self.engine not in ("em", "parameters"):
+            raise AttributeError(
+                f"{what} belongs to a maximum-likelihood fit, but this one is by {self.engine}; "
+                "bm.compare gives elpd, which all engines have."
+            )
+
+    def _own_data(self):
+        return self.data.values
+
+    # -- tables and pictures ------------------------------------------------------------------------------------------------
+    def summary(self, ci_prob: float = 0.89):
+        """Table of the estimates, one row per parameter, component and feature.
+
+        With draws the columns are ArviZ's: mean, sd, equal-tailed interval, effective sample sizes, R-hat, Monte Carlo
+        errors. Without, the estimate alone. The table's ``attrs["message"]`` repeats the fit's message; where the
+        labels of the components are not to be trusted, a `UserWarning` says so.
+
+        Parameters
+        ----------
+        ci_prob : float
+            Probability of the interval.
+
+        Returns
+        -------
+        pandas.DataFrame
+        """
+        from .tables import summarise
+
+        return summarise(self, ci_prob)
+
+    def plot(self, **kwargs):
+        """Draw the fitted density over the data, with the components and, for a posterior, a band.
+
+        See `bayesmix.plots.density`; returns a matplotlib Figure.
+        """
+        from .plots.density import plot_fit
+
+        return plot_fit(self, **kwargs)
+
+    # -- prediction ---------------------------------------------------------------------------------------------------------
+    def _rows(self, x) -> Data:
+        if isinstance(x, np.ndarray) and x is self._own_data():
+            return self.data
+        data = self.data
+        return as_data(x, feature=data.feature if data.named else tuple(range(data.n_features)))
+
+    def logpdf(self, x, interval: float | None = None):
+        """Log density of the mixture at rows x, in nats; log probability for discrete families.
+
+        For a posterior, the log of the density averaged over the draws: the posterior predictive density.
+
+        Parameters
+        ----------
+        x : array_like, data frame or xarray object
+            Rows; named columns are matched by name.
+        interval : float, optional
+            Probability of an equal-tailed interval over the draws.
+
+        Returns
+        -------
+        xarray.DataArray (obs), or xarray.Dataset with ``estimate``, ``lower``, ``upper`` if an interval is asked for
+        """
+        return prediction.over_rows(self, self._rows(x), _logpdf, ("obs",), interval, average=prediction.log_mean_exp)
+
+    def cdf(self, x, interval: float | None = None):
+        """P(X <= x), for every feature at once if there are several; averaged over the draws of a posterior.
+
+        Parameters and returns are those of `logpdf`.
+        """
+        return prediction.over_rows(self, self._rows(x), _cdf, ("obs",), interval)
+
+    def quantile(self, q, interval: float | None = None):
+        """Quantile of the mixture: the smallest x at which its cdf reaches q. For vectors, of each feature by itself.
+
+        Parameters
+        ----------
+        q : float or array_like
+            Probabilities strictly between 0 and 1.
+        interval : float, optional
+            Probability of an equal-tailed interval over the draws.
+
+        Returns
+        -------
+        xarray.DataArray (quantile[, feature]), or xarray.Dataset as in `logpdf`
+        """
+        return prediction.quantiles(self, q, interval)
+
+    def responsibilities(self, x, interval: float | None = None):
+        """Probability that each row comes from each component; averaged over the draws of a posterior.
+
+        Parameters are those of `logpdf`; the result has dims (obs, cluster).
+        """
+        return prediction.over_rows(self, self._rows(x), _responsibilities, ("obs", "cluster"), interval)
+
+    def classify(self, x) -> xr.DataArray:
+        """Most probable component of each row, (obs,)."""
+        return self.responsibilities(x).argmax("cluster").rename("cluster")
+
+    def sample(self, n: int, random_seed=None) -> xr.DataArray:
+        """Draw n new rows from the mixture; for a posterior, from the posterior predictive distribution.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        random_seed : int, numpy.random.Generator or None
+            The same seed gives the same rows.
+
+        Returns
+        -------
+        xarray.DataArray
+            (obs, feature), or (obs,) for families on one column, with each row's component as coordinate ``cluster``.
+        """
+        return prediction.sample(self, n, np.random.default_rng(random_seed))
+
+    # -- persistence --------------------------------------------------------------------------------------------------------
+    def save(self, path) -> None:
+        """Write the fit, specification included, to a netCDF file, or to a Zarr store if the name ends in .zarr.
+
+        The file appears whole or not at all. Read it back with `bayesmix.load`.
+        """
+        from .storage import save
+
+        save(self, path)
+
+    def __repr__(self):
+        groups = ", ".join(self.tree.children)
+        return f"<Fit by {self.engine}: {self.mixture}; {self.data.n_obs} rows; groups {groups}>\n{self.message}"
+
+
+def _coords(mixture: Mixture, data: Data) -> dict:
+    feature = np.array(data.feature)
+    return {"cluster": np.arange(mixture.n_components), "obs": data.obs, "feature": feature, "feature_2": feature}
+
+
+def _dataset(mixture: Mixture, values: dict, lead: tuple, coords: dict) -> xr.Dataset:
+    """Weights and parameters as a Dataset with named dims, `lead` in front."""
+    dims = {"weights": ("cluster",)} | {p.name: ("cluster", *p.event_dims) for p in mixture.component.parameters}
+    names = {d for name in dims for d in dims[name]}
+    return xr.Dataset(
+        {name: ((*lead, *dims[name]), np.asarray(values[name])) for name in dims},
+        coords={name: coords[name] for name in coords if name in names}
+        | {name: np.arange(np.asarray(values["weights"]).shape[i]) for i, name in enumerate(lead)},
+    )
+
+
+def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
+    """Fill groups log_likelihood and posterior_predictive of a new fit."""
+    if data.n_obs == 0:
+        return
+    if fit.has_draws:
+        posterior = fit.tree["posterior"]
+        draws = {name: posterior[name].values for name in fit._names}
+    else:
+        draws = {name: value[None, None] for name, value in fit.estimates.items()}
+    rows = prediction.log_likelihood_of_draws(fit.mixture, data, draws)
+    coords = {"chain": np.arange(rows.shape[0]), "draw": np.arange(rows.shape[1]), "obs": data.obs}
+    fit.tree["log_likelihood"] = xr.Dataset({"x": (("chain", "draw", "obs"), rows)}, coords=coords)
+    fit.tree["posterior_predictive"] = prediction.posterior_predictive(fit, data, draws, PREDICTIVE_DRAWS, rng)
+
+
+def _logpdf(component, x, log_weights, params):
+    return formula.log_likelihood(component, x, log_weights, params)
+
+
+def _cdf(component, x, log_weights, params):
+    return (np.exp(log_weights) * component.cdf(x, params)).sum(axis=-1)
+
+
+def _responsibilities(component, x, log_weights, params):
+    return formula.responsibilities(component, x, log_weights, params)

@@ -1,0 +1,34 @@
+r"""The mixture likelihood as a formula, on NumPy arrays and PyTensor variables alike.
+
+.. math:: \log p(x_n) = \log \sum_k \exp(\log \pi_k + \log p(x_n \mid \theta_k))
+
+Parameters are shared, (cluster, ...), or have axes in front: per row (obs, cluster, ...), per draw
+(chain, draw, 1, cluster, ...). Weights stay in log space; a weight of zero is a log weight of -inf.
+"""
+
+import numpy as np
+
+from ..arrays import namespace
+
+
+def log_joint(component, x, log_weights, params):
+    """log pi_k + log p(x_n | theta_k), in nats: x (..., obs, feature) -> (..., obs, cluster)."""
+    return log_weights + component.log_density(x, params)
+
+
+def log_likelihood(component, x, log_weights, params):
+    """log p(x_n), in nats: x (..., obs, feature) -> (..., obs)."""
+    joint = log_joint(component, x, log_weights, params)
+    return namespace(joint).logsumexp(joint, axis=-1)
+
+
+def responsibilities(component, x, log_weights, params):
+    """p(z_n = k | x_n): x (..., obs, feature) -> (..., obs, cluster), summing to 1 over clusters."""
+    joint = log_joint(component, x, log_weights, params)
+    return namespace(joint).softmax(joint, axis=-1)
+
+
+def log_of_weights(weights):
+    """Logarithm of weights in which zeros are allowed."""
+    with np.errstate(divide="ignore"):
+        return np.log(np.asarray(weights, dtype=float))

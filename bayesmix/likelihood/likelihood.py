@@ -1,0 +1,128 @@
+"""The mixture likelihood of given data, by the fused pass: statistics, gradients, free coordinates."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arrays import Data
+from ..components.base import Component, Guard, Rows, Statistics
+from . import kernel
+from .formula import log_of_weights
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """The log-likelihood L of a mixture of `n_components` components as a function of its parameters.
+
+    Parameters are a dict with ``weights`` (cluster,) beside the family's own. In free coordinates the weights are
+    log ratios to the last weight, (cluster - 1,), in front of the family's coordinates.
+    """
+
+    component: Component
+    data: Data
+    n_components: int
+    rows: Rows = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "rows", self.component.rows(self.data))
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters, weights included."""
+        return self.n_components - 1 + self.component.n_free(self.n_components, self.data.n_features)
+
+    def statistics(self, params: dict) -> Statistics:
+        """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
+        a, b = self.component.kernel_arguments(params)
+        x, weights, log_base_measure = self.rows
+        run = kernel.KERNELS[self.component.kernel]
+        log_lik, n, first, second = run(
+            x, weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), np.ascontiguousarray(b)
+        )
+        return Statistics(log_lik + log_base_measure, n, first, second)
+
+    def log_likelihood(self, params: dict) -> float:
+        """L at these parameters, in nats."""
+        return self.statistics(params).log_likelihood
+
+    # -- the guard ---------------------------------------------------------------------------------------------------------
+    def guard_value(self, params: dict, guard: Guard | None) -> float:
+        """Log prior of the guard at these parameters: the log density of its imaginary rows, summed over components."""
+        if guard is None:
+            return 0.0
+        b = self.component.kernel_arguments(params)[1]
+        if b.ndim == 2:
+            return float(np.sum(guard.n * np.log(b) - 0.5 * b**2 * guard.second))
+        log_det = np.log(np.diagonal(b, axis1=1, axis2=2)).sum(axis=1)
+        return float(np.sum(guard.n * log_det - 0.5 * np.einsum("kij,jl,kil->k", b, guard.second, b)))
+
+    # -- free coordinates --------------------------------------------------------------------------------------------------
+    def to_vector(self, params: dict) -> np.ndarray:
+        """Free coordinates (n_parameters,)."""
+        log_weights = log_of_weights(params["weights"])
+        return np.concatenate([log_weights[:-1] - log_weights[-1], self.component.to_vector(params)])
+
+    def from_vector(self, vector: np.ndarray) -> dict:
+        """Parameters at free coordinates (..., n_parameters)."""
+        k = self.n_components
+        ratios = np.concatenate([vector[..., : k - 1], np.zeros((*vector.shape[:-1], 1))], axis=-1)
+        weights = np.exp(ratios - ratios.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return {"weights": weights} | self.component.from_vector(vector[..., k - 1 :], k, self.data.n_features)
+
+    def value_and_gradient(self, vector: np.ndarray, guard: Guard | None = None) -> tuple[float, np.ndarray]:
+        """L plus the guard, and the gradient in free coordinates, by Fisher's identity from one pass."""
+        params = self.from_vector(vector)
+        statistics = self.statistics(params)
+        a, b = self.component.kernel_arguments(params)
+        n, second = statistics.n, statistics.second
+        if guard is not None:
+            n, second = n + guard.n, second + guard.second
+        d_a, d_b = kernel.SCORES[self.component.kernel](
+            np.ascontiguousarray(a), np.ascontiguousarray(b), n, statistics.first, second
+        )
+        d_ratio = statistics.n - statistics.n.sum() * params["weights"]
+        gradient = np.concatenate([d_ratio[:-1], self.component.vector_gradient(params, d_a, d_b)])
+        return statistics.log_likelihood + self.guard_value(params, guard), gradient
+
+    def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
+        """Observed information, minus the Hessian in free coordinates, by central differences of the exact gradient."""
+        size = len(vector)
+        hessian = np.empty((size, size))
+        for i in range(size):
+            step = np.zeros(size)
+            step[i] = 1e-4 * self._coordinate_scale(vector)[i]
+            above = self.value_and_gradient(vector + step, guard)[1]
+            below = self.value_and_gradient(vector - step, guard)[1]
+            hessian[i] = (below - above) / (2.0 * step[i])
+        return 0.5 * (hessian + hessian.T)
+
+    def _coordinate_scale(self, vector):
+        """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""
+        params = self.from_vector(vector)
+        return np.concatenate([np.ones(self.n_components - 1), self.component.coordinate_scale(params)])
+
+    # -- starting without parameters ---------------------------------------------------------------------------------------
+    def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
+        """Parameters that maximise the expected log-likelihood for responsibilities (obs, cluster) of the data's rows."""
+        component, x = self.component, self.data.values
+        weighted = responsibilities if self.data.weights is None else responsibilities * self.data.weights[:, None]
+        params = component.initial_params(self.data, self.n_components)
+        for _ in range(2):  # the second time about each component's own mean, so that far clusters keep their spread
+            params = component.m_step(params, self._given(x, weighted, params), guard)
+        n = weighted.sum(axis=0)
+        return {"weights": n / n.sum()} | params
+
+    def _given(self, x, weighted, params):
+        """Statistics for given responsibilities, taken about the parameters."""
+        n = weighted.sum(axis=0)
+        if self.component.kernel == "linear":
+            return Statistics(np.nan, n, weighted.T @ x, np.empty((len(n), 0)))
+        mu = self.component.kernel_arguments(params)[0]
+        first, second = [], []
+        for k in range(len(n)):
+            centred = x - mu[k]
+            scaled = centred * weighted[:, k : k + 1]
+            first.append(scaled.sum(axis=0))
+            second.append(scaled.T @ centred if self.component.kernel == "full" else (scaled * centred).sum(axis=0))
+        return Statistics(np.nan, n, np.array(first), np.array(second))

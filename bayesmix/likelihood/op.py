@@ -1,0 +1,92 @@
+"""The fused pass as a PyTensor operation, whose gradient is its own other outputs.
+
+One evaluation yields the log-likelihood and its gradient (Fisher's identity), so that NUTS and ADVI pay one pass over
+the data for both. The operation runs as compiled Numba code, without the interpreter's lock, under `pm.sample`,
+nutpie and every PyTensor mode.
+"""
+
+import numba
+import numpy as np
+import pytensor.tensor as pt
+from pytensor.gradient import DisconnectedType, disconnected_type
+from pytensor.graph.basic import Apply
+from pytensor.graph.op import Op
+from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+
+from . import kernel
+
+KERNEL_VERSION = 1  # raise with every change of the kernels: PyTensor's cache on disk does not look inside them
+
+
+class MixtureLogLikelihood(Op):
+    """Log-likelihood of a mixture by one of the kernels of `bayesmix.likelihood.kernel`, in nats.
+
+    Inputs: x (obs, statistic), row weights (obs,) or empty, log weights (cluster,), and the kernel's a and b.
+    Outputs: the log-likelihood, and its gradients with respect to log weights (each weight taken as free), a and b.
+    Only the first output is meant for users; it has no gradient with respect to the data.
+    """
+
+    __props__ = ("kernel",)
+
+    def __init__(self, kernel: str):
+        self.kernel = kernel
+
+    def make_node(self, x, row_weights, log_weights, a, b):
+        """Check the inputs and name the outputs' types."""
+        inputs = [pt.as_tensor(value, dtype="float64") for value in (x, row_weights, log_weights, a, b)]
+        gradients = [pt.tensor(dtype="float64", shape=value.type.shape) for value in inputs[2:]]
+        return Apply(self, inputs, [pt.dscalar(), *gradients])
+
+    def perform(self, node, inputs, output_storage):
+        """Evaluate outside compiled graphs."""
+        values = evaluate(self.kernel)(*(np.ascontiguousarray(value) for value in inputs))
+        for storage, value in zip(output_storage, values, strict=True):
+            storage[0] = np.asarray(value)
+
+    def infer_shape(self, node, shapes):
+        """A scalar, and gradients shaped like their inputs."""
+        return [(), *shapes[2:]]
+
+    def connection_pattern(self, node):
+        """Only log weights, a and b are connected, and only to the log-likelihood."""
+        return [[False] * 4] * 2 + [[True] + [False] * 3] * 3
+
+    def pullback(self, inputs, outputs, cotangents):
+        """The gradient: the other outputs, scaled."""
+        if not all(isinstance(c.type, DisconnectedType) for c in cotangents[1:]):
+            raise NotImplementedError("second derivatives of the fused pass are not defined; use Likelihood.information.")
+        return [disconnected_type(), disconnected_type(), *(cotangents[0] * gradient for gradient in outputs[1:])]
+
+
+_EVALUATE = {}
+
+
+def evaluate(name: str):
+    """The compiled function (x, row weights, log weights, a, b) -> log-likelihood and its three gradients."""
+    if name not in _EVALUATE:
+        run, score = kernel.KERNELS[name], kernel.SCORES[name]
+
+        @numba.njit(nogil=True, error_model="numpy")
+        def value_and_gradients(x, row_weights, log_weights, a, b):
+            log_likelihood, n, first, second = run(x, row_weights, log_weights, a, b)
+            d_a, d_b = score(a, b, n, first, second)
+            return log_likelihood, n, d_a, d_b
+
+        _EVALUATE[name] = value_and_gradients
+    return _EVALUATE[name]
+
+
+@register_funcify_default_op_cache_key(MixtureLogLikelihood)
+def _numba_mixture_log_likelihood(op, node=None, **kwargs):
+    run, score = kernel.KERNELS[op.kernel], kernel.SCORES[op.kernel]
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def mixture_log_likelihood(x, row_weights, log_weights, a, b):
+        a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        log_likelihood, n, first, second = run(
+            np.ascontiguousarray(x), np.ascontiguousarray(row_weights), np.ascontiguousarray(log_weights), a, b
+        )
+        d_a, d_b = score(a, b, n, first, second)
+        return np.asarray(log_likelihood), n, d_a, d_b
+
+    return mixture_log_likelihood, KERNEL_VERSION

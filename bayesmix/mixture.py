@@ -1,0 +1,151 @@
+"""The specification of a mixture: a family of components, how many, and the prior of the weights."""
+
+from dataclasses import dataclass
+from numbers import Integral
+
+from .arrays import Data, as_data, check_enough_rows
+from .components import FAMILIES, Component
+from .priors import Dirichlet, Priors, from_plain, to_plain
+
+
+@dataclass(frozen=True)
+class Mixture:
+    r"""A finite mixture :math:`p(x) = \sum_{k=1}^K \pi_k\, p(x \mid \theta_k)`.
+
+    A specification: it holds no data and no estimates, cannot be changed, and is fitted by `bayesmix.em`,
+    `bayesmix.nuts` or `bayesmix.advi`.
+
+    Parameters
+    ----------
+    component : Component
+        The family of the components, for example ``bm.Normal()`` or ``bm.MvNormal(covariance="tied")``; its
+        arguments are priors that replace the defaults.
+    n_components : int
+        Number of components K, at least 1.
+    weights : Dirichlet
+        Prior of the weights. The default, ``bm.Dirichlet(1.0)``, is uniform over the simplex. EM does not use it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number of components is not a positive whole number, or an argument is of the wrong kind.
+
+    Examples
+    --------
+    >>> import bayesmix as bm
+    >>> print(bm.Mixture(bm.MvNormal(), n_components=2))
+    Mixture of 2 MvNormal() components, weights ~ Dirichlet(1)
+    """
+
+    component: Component
+    n_components: int
+    weights: Dirichlet = Dirichlet(1.0)
+
+    def __post_init__(self):
+        if isinstance(self.component, type) and issubclass(self.component, Component):
+            raise TypeError(
+                f"component is the class {self.component.__name__}; call it to make a component: bm.{self.component.__name__}()."
+            )
+        if not isinstance(self.component, Component):
+            raise TypeError(
+                f"component must be a family of components such as bm.Normal() or bm.MvNormal(), "
+                f"but it is {self.component!r} of type {type(self.component).__name__}."
+            )
+        k = self.n_components
+        if isinstance(k, bool) or not isinstance(k, Integral):
+            raise TypeError(f"n_components={k!r} but it must be a whole number, at least 1; to compare several, fit each.")
+        if k < 1:
+            raise ValueError(f"n_components={k} but a mixture needs at least 1 component.")
+        object.__setattr__(self, "n_components", int(k))
+        if type(self.weights).__name__ == "Dirichlet" and not isinstance(self.weights, Dirichlet):
+            object.__setattr__(self, "weights", Dirichlet(self.weights.params_dict["alpha"]))  # PreliZ's
+        if not isinstance(self.weights, Dirichlet):
+            raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
+        self.weights.concentration(self.n_components)
+
+    def __str__(self):
+        noun = "component" if self.n_components == 1 else "components"
+        return f"Mixture of {self.n_components} {self.component} {noun}, weights ~ {self.weights}"
+
+    __repr__ = __str__
+
+    def check(self, data, weights=None) -> Data:
+        """Read the data and check that this mixture can describe them.
+
+        Parameters
+        ----------
+        data : array_like, data frame or xarray object
+            Rows of observations; see `bayesmix.em`.
+        weights : array_like, shape (obs,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        Data
+            Values (obs, feature) with the names of rows and columns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the data cannot be read, or do not suit the family.
+        """
+        checked = data if isinstance(data, Data) else as_data(data, weights=weights)
+        self.component.check_data(checked, self.n_components)
+        check_enough_rows(checked, self.n_components)
+        return checked
+
+    def priors(self, data, weights=None) -> Priors:
+        """Priors in force for these data, by parameter; printing them shows the model.
+
+        Parameters
+        ----------
+        data : array_like, data frame or xarray object
+            Rows of observations: the defaults adapt to their location and spread, nothing else.
+        weights : array_like, shape (obs,), optional
+            Weight of each row.
+
+        Returns
+        -------
+        Priors
+            A mapping from parameter name to prior.
+        """
+        priors = self.component.priors(self.check(data, weights), self.n_components)
+        return Priors({"weights": self.weights, **priors}, priors.notes)
+
+    def to_pymc(self, data, weights=None):
+        """Write the mixture and its priors as an ordinary PyMC model, to extend and to sample with `pm.sample`.
+
+        The likelihood is one observed variable ``x`` with one log-likelihood per row, so that pointwise
+        log-likelihood, prior and posterior predictive are there. Dims are named ``cluster``, ``obs``, ``feature``.
+
+        Parameters
+        ----------
+        data : array_like, data frame or xarray object
+            Rows of observations.
+        weights : array_like, shape (obs,), optional
+            Weight of each row: its log-likelihood is multiplied by it.
+
+        Returns
+        -------
+        pymc.Model
+        """
+        from .model import to_pymc
+
+        return to_pymc(self, self.check(data, weights))
+
+    # -- persistence -----------------------------------------------------------------------------------------------------
+    def to_dict(self) -> dict:
+        """Write the specification as nested dicts, lists and numbers, for JSON."""
+        settings = {name: to_plain(value) for name, value in self.component._settings().items()}
+        return {
+            "component": type(self.component).__name__,
+            "settings": settings,
+            "n_components": self.n_components,
+            "weights": to_plain(self.weights),
+        }
+
+    @classmethod
+    def from_dict(cls, plain: dict) -> "Mixture":
+        """Inverse of `to_dict`."""
+        settings = {name: from_plain(value) for name, value in plain["settings"].items()}
+        return cls(FAMILIES[plain["component"]](**settings), plain["n_components"], from_plain(plain["weights"]))

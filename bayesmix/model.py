@@ -1,0 +1,107 @@
+"""Specification and data become a PyMC model: with the formula for users, with the fused pass for the engines."""
+
+import numpy as np
+import pymc as pm
+import pytensor.tensor as pt
+
+from .arrays import Data
+from .likelihood import formula
+from .mixture import Mixture
+
+
+def coords(mixture: Mixture, data: Data) -> dict:
+    """Coordinates of all dims, for PyMC and xarray alike."""
+    names = {"cluster": np.arange(mixture.n_components), "obs": data.obs}
+    if mixture.component.multivariate:
+        feature = np.array(data.feature)
+        names |= {"feature": feature, "feature_2": feature}
+    return names
+
+
+def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
+    """The observed array and its dims: (obs, feature), or (obs,) for families on one column."""
+    if mixture.component.multivariate:
+        return data.values, ("obs", "feature")
+    return data.values[:, 0], ("obs",)
+
+
+def _prior_variables(mixture, data):
+    """Make weights and parameters in the open model: parameters by name, and the kernel's a and b."""
+    k = mixture.n_components
+    if k == 1:
+        weights = pm.Deterministic("weights", pt.ones(1), dims="cluster")
+    else:
+        weights = pm.Dirichlet("weights", mixture.weights.concentration(k), dims="cluster")
+    priors = mixture.component.priors(data, k)
+    params, arguments = mixture.component.pymc_variables(priors, k, data.n_features)
+    return weights, params, arguments
+
+
+def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
+    """Build the model for users: one observed variable ``x`` whose log-likelihood, one per row, is the formula."""
+    component, k = mixture.component, mixture.n_components
+    values, dims = observed(mixture, data)
+    n_obs, row_weights = data.n_obs, data.weights
+
+    with pm.Model(coords=coords(mixture, data)) as model:
+        weights, params, _ = _prior_variables(mixture, data)
+        names = list(params)
+
+        def logp(value, weights, *arguments):
+            x = value if component.multivariate else value[:, None]
+            rows = formula.log_likelihood(component, x, pt.log(weights), dict(zip(names, arguments, strict=True)))
+            return rows if row_weights is None else rows * row_weights
+
+        def random(weights, *arguments, rng=None, size=None):
+            labels = rng.choice(k, size=n_obs, p=weights / weights.sum())
+            drawn = component.sample({n: np.asarray(a)[labels] for n, a in zip(names, arguments, strict=True)}, rng)
+            return drawn if component.multivariate else drawn[:, 0]
+
+        pm.CustomDist("x", weights, *params.values(), logp=logp, random=random, observed=values, dims=dims)
+    return model
+
+
+def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
+    """Build the model that engines sample: the same priors, and the likelihood by the fused pass.
+
+    The rows are shared variables ``rows`` and ``row_weights``, so that a minibatch can stand in for them.
+    """
+    from .likelihood.op import MixtureLogLikelihood
+
+    rows = mixture.component.rows(data)
+    with pm.Model(coords=coords(mixture, data)) as model:
+        weights, _, (a, b) = _prior_variables(mixture, data)
+        x = pm.Data("rows", rows.x)
+        row_weights = pm.Data("row_weights", rows.weights)
+        pass_ = MixtureLogLikelihood(mixture.component.kernel)
+        pm.Potential("log_likelihood", pass_(x, row_weights, pt.log(weights), a, b)[0] + rows.log_base_measure)
+    return model
+
+
+def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
+    """Values of the model's free variables at these parameters, by variable name."""
+    priors = mixture.component.priors(data, mixture.n_components)
+    values = {} if mixture.n_components == 1 else {"weights": np.asarray(params["weights"])}
+    return values | mixture.component.pymc_start(priors, params)
+
+
+def start_vector(model: pm.Model, values: dict) -> dict:
+    """The same values on the model's unconstrained scale, by value-variable name.
+
+    Raises
+    ------
+    ValueError
+        If the values lie where the model has no density.
+    """
+    point = {}
+    for rv in model.free_RVs:
+        value_var = model.rvs_to_values[rv]
+        transform = model.rvs_to_transforms[rv]
+        value = np.asarray(values[rv.name], dtype=float)
+        if transform is not None:
+            value = transform.forward(pt.as_tensor(value), *rv.owner.inputs).eval()
+        point[value_var.name] = np.asarray(value, dtype=float)
+    bad = [name for name, value in point.items() if not np.all(np.isfinite(value))]
+    if bad:
+        raise ValueError(f"no finite starting point for {', '.join(bad)}.")
+    return point

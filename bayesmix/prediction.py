@@ -1,0 +1,196 @@
+"""Predictions of a fit, averaged over its draws in pieces that fit into memory."""
+
+import numpy as np
+import xarray as xr
+
+from .arrays import Data
+from .likelihood import formula
+
+CELLS = 4_000_000  # draws x rows x components worked on at once
+
+
+def log_mean_exp(values: np.ndarray, axis: int) -> np.ndarray:
+    """Logarithm of the mean of exponentials, without overflow."""
+    largest = values.max(axis=axis, keepdims=True)
+    largest = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.log(np.mean(np.exp(values - largest), axis=axis)) + np.squeeze(largest, axis=axis)
+
+
+def with_row_axis(draws: dict) -> tuple[np.ndarray, dict]:
+    """Log weights and parameters of draws, (draws, 1, cluster, ...), ready to meet rows."""
+    expanded = {name: value[:, None] for name, value in draws.items()}
+    return formula.log_of_weights(expanded.pop("weights")), expanded
+
+
+def over_rows(fit, rows: Data, function, dims, interval, average=np.mean):
+    """Apply function(component, x, log_weights, params) to all rows at all draws, and average over the draws."""
+    component, draws = fit.mixture.component, fit.draws
+    log_weights, params = with_row_axis(draws)
+    per_row = max(1, log_weights.size * (rows.n_features**2 if component.multivariate else 1))
+    step = max(1, CELLS // per_row)
+    tails = _tails(interval)
+    estimate, lower, upper = [], [], []
+    for begin in range(0, rows.n_obs, step):
+        values = function(component, rows.values[begin : begin + step], log_weights, params)
+        estimate.append(average(values, axis=0))
+        if tails:
+            low, high = np.quantile(values, tails, axis=0)
+            lower.append(low)
+            upper.append(high)
+    coords = {"obs": rows.obs}
+    if "cluster" in dims:
+        coords["cluster"] = np.arange(fit.mixture.n_components)
+    parts = [np.concatenate(part) if part else np.empty((0,) * len(dims)) for part in (estimate, lower, upper)]
+    return _labelled(parts, dims, coords, interval)
+
+
+def _tails(interval):
+    if interval is None:
+        return None
+    if not 0 < interval < 1:
+        raise ValueError(f"interval={interval} but it is a probability between 0 and 1, for example 0.89.")
+    return [(1 - interval) / 2, (1 + interval) / 2]
+
+
+def _labelled(parts, dims, coords, interval):
+    if interval is None:
+        return xr.DataArray(parts[0], dims=dims, coords=coords)
+    named = zip(("estimate", "lower", "upper"), parts, strict=True)
+    return xr.Dataset({name: (dims, part) for name, part in named}, coords=coords, attrs={"interval": interval})
+
+
+def quantiles(fit, q, interval):
+    """Invert the averaged marginal cdf of each feature by bisection; see `Fit.quantile`."""
+    probabilities = np.atleast_1d(np.asarray(q, dtype=float))
+    if probabilities.ndim != 1 or not np.all((probabilities > 0) & (probabilities < 1)):
+        raise ValueError(f"q={q!r} but quantiles need probabilities strictly between 0 and 1.")
+    tails = _tails(interval)
+    component, draws, features = fit.mixture.component, fit.draws, fit.data.feature
+    log_weights, params = with_row_axis(draws)
+    parts = [np.empty((len(probabilities), len(features))) for _ in range(3)]
+    for j in range(len(features)):
+
+        def each(x, j=j):  # cdf of every draw at points x: (draws, points)
+            return (np.exp(log_weights) * component.marginal_cdf(x, params, j)).sum(axis=-1)
+
+        for i, p in enumerate(probabilities):
+            bounds = component.marginal_quantile(p, {n: v for n, v in draws.items() if n != "weights"})[..., j]
+            ends = bounds.min(), bounds.max()
+            parts[0][i, j] = _invert(lambda x, each=each: each(x).mean(axis=0), p, *ends, component.discrete)
+            if tails:
+                own = _invert_each(fit, draws, p, j, bounds)
+                parts[1][i, j], parts[2][i, j] = np.quantile(own, tails)
+    dims, coords = ("quantile", "feature"), {"quantile": probabilities, "feature": np.array(features)}
+    result = _labelled(parts, dims, coords, interval)
+    if not component.multivariate:
+        result = result.isel(feature=0, drop=True)
+    return result.isel(quantile=0) if np.ndim(q) == 0 else result
+
+
+def _invert(cdf, p, low, high, discrete):
+    """Smallest point of [low, high] at which a cdf reaches p; the ends are quantiles of the components."""
+    if discrete:
+        low = low - 1
+        while high - low > 1:
+            middle = np.floor(0.5 * (low + high))
+            low, high = (low, middle) if cdf(np.array([middle]))[0] >= p else (middle, high)
+        return high
+    for _ in range(200):
+        middle = low + 0.5 * (high - low)
+        if middle in (low, high):
+            break
+        low, high = (low, middle) if cdf(np.array([middle]))[0] >= p else (middle, high)
+    return high
+
+
+def _invert_each(fit, draws, p, feature, bounds):
+    """The same for the mixture of each draw by itself, all draws at once: bounds (draws, cluster) -> (draws,)."""
+    component = fit.mixture.component
+    params = {name: value for name, value in draws.items() if name != "weights"}
+    low, high = bounds.min(axis=1), bounds.max(axis=1)
+    if component.discrete:
+        low = low - 1
+
+    def own(x):  # each draw at its own point
+        inside = {name: value[:, None] for name, value in params.items()}
+        columns = [
+            component.marginal_cdf(x[s : s + 1], {name: value[s] for name, value in inside.items()}, feature)[..., 0, :]
+            for s in range(len(x))
+        ]
+        return (draws["weights"] * np.array(columns).reshape(len(x), -1)).sum(axis=-1)
+
+    for _ in range(60):
+        middle = low + 0.5 * (high - low)
+        middle = np.floor(middle) if component.discrete else middle
+        reached = own(middle) >= p
+        stuck = middle <= low
+        high = np.where(reached & ~stuck, middle, high)
+        low = np.where(~reached & ~stuck, middle, low)
+        if np.all(high - low <= (1 if component.discrete else 1e-12 * np.maximum(np.abs(high), 1e-300))):
+            break
+    return high
+
+
+def sample(fit, n: int, rng: np.random.Generator) -> xr.DataArray:
+    """Rows from the mixture, each from a draw of the parameters chosen at random; see `Fit.sample`."""
+    if isinstance(n, bool) or int(n) != n or n < 1:
+        raise ValueError(f"n={n!r} but the number of rows to draw must be a whole number, at least 1.")
+    draws, n = fit.draws, int(n)
+    which = rng.integers(len(draws["weights"]), size=n)
+    labels = choose(draws["weights"][which], rng)
+    values = fit.mixture.component.sample({name: v[which, labels] for name, v in draws.items() if name != "weights"}, rng)
+    coords = {"obs": np.arange(n), "cluster": ("obs", labels)}
+    if not fit.mixture.component.multivariate:
+        return xr.DataArray(values[:, 0], dims=("obs",), coords=coords)
+    return xr.DataArray(values, dims=("obs", "feature"), coords=coords | {"feature": np.array(fit.data.feature)})
+
+
+def choose(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """One label per row of weights (rows, cluster)."""
+    cumulative = np.cumsum(weights, axis=-1)
+    points = rng.uniform(size=(*weights.shape[:-1], 1)) * cumulative[..., -1:]
+    return (points >= cumulative).sum(axis=-1).clip(max=weights.shape[-1] - 1)
+
+
+def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
+    """Pointwise log-likelihood times row weight, (chain, draw, obs), from draws (chain, draw, cluster, ...)."""
+    chains, length = draws["weights"].shape[:2]
+    flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in draws.items()}
+    log_weights, params = with_row_axis(flat)
+    rows = np.empty((chains * length, data.n_obs))
+    step = max(1, CELLS // max(1, data.n_obs * mixture.n_components * data.n_features))
+    for begin in range(0, len(rows), step):
+        part = slice(begin, begin + step)
+        rows[part] = formula.log_likelihood(
+            mixture.component, data.values, log_weights[part], {name: value[part] for name, value in params.items()}
+        )
+    if data.weights is not None:
+        rows = np.where(data.weights > 0, rows, 0.0) * data.weights
+    return rows.reshape(chains, length, data.n_obs)
+
+
+def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.random.Generator) -> xr.Dataset:
+    """Data sets of the size of the data: one for each of `n_draws` draws, evenly spaced over the chains.
+
+    A point estimate gives `n_draws` data sets from that one point.
+    """
+    component, chains, length = fit.mixture.component, *draws["weights"].shape[:2]
+    n_draws = max(1, min(n_draws, int(2e7 // max(1, data.n_obs * data.n_features))))
+    if chains * length == 1:
+        kept = np.zeros(n_draws, dtype=int)
+        chains_kept = 1
+    else:
+        chains_kept = chains
+        per_chain = max(1, min(length, n_draws // chains))
+        kept = np.unique(np.linspace(0, length - 1, per_chain).round().astype(int))
+    values = np.empty((chains_kept, len(kept), data.n_obs, data.n_features))
+    for chain, i in np.ndindex(*values.shape[:2]):
+        at = {name: value[chain, kept[i]] for name, value in draws.items()}
+        labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
+        values[chain, i] = component.sample({n: v[labels] for n, v in at.items() if n != "weights"}, rng)
+    coords = {"chain": np.arange(chains_kept), "draw": kept if chains * length > 1 else np.arange(n_draws), "obs": data.obs}
+    if component.multivariate:
+        dims, coords = ("chain", "draw", "obs", "feature"), coords | {"feature": np.array(data.feature)}
+        return xr.Dataset({"x": (dims, values)}, coords=coords)
+    return xr.Dataset({"x": (("chain", "draw", "obs"), values[..., 0])}, coords=coords)

@@ -1,0 +1,388 @@
+"""Prior distributions: records that print like PreliZ distributions and become PyMC variables when a model is built.
+
+A user hands over PreliZ distributions; the defaults are records of the same kind made from the data. Neither PreliZ
+nor PyMC is imported before a model is built.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+REAL, POSITIVE, UNIT = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
+_SUPPORT_WORDS = {REAL: "any real number", POSITIVE: "positive numbers", UNIT: "numbers between 0 and 1"}
+
+
+def _immutable(value):
+    """Turn a hyperparameter into something hashable: a float, a nested tuple of floats, a `Prior`, or None."""
+    if value is None or isinstance(value, Prior | str):
+        return value
+    if is_univariate_distribution(value):
+        return Prior.from_preliz(value)
+    if isinstance(value, list | tuple):
+        return tuple(_immutable(item) for item in value)
+    array = np.asarray(value, dtype=float)
+    return float(array) if array.ndim == 0 else tuple(_immutable(item) for item in array)
+
+
+def _usable(value):
+    """The inverse of `_immutable`, as PyMC wants it."""
+    if isinstance(value, tuple) and value and not isinstance(value[0], Prior):
+        return np.array(value, dtype=float)
+    return value
+
+
+def _text(value):
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_text(item) for item in value) + "]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def is_univariate_distribution(value) -> bool:
+    """Is this a PreliZ distribution? Told by what it offers, so that PreliZ need not be imported."""
+    return hasattr(value, "to_pymc") and hasattr(value, "params_dict") and hasattr(value, "support")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A named univariate distribution in PyMC's parametrisation, independent over components and features.
+
+    Parameters
+    ----------
+    family : str
+        Name of the distribution, the same in PyMC and in PreliZ.
+    params : tuple of (name, value)
+        Hyperparameters; a value may hold one number per feature.
+    support : tuple of float
+        Lower and upper end of the values.
+    """
+
+    family: str
+    params: tuple
+    support: tuple = REAL
+
+    @classmethod
+    def of(cls, family: str, support=REAL, **params) -> "Prior":
+        """Make a prior from keyword hyperparameters, for example ``Prior.of("Normal", mu=0, sigma=10)``."""
+        return cls(family, tuple((name, _immutable(value)) for name, value in params.items()), tuple(support))
+
+    @classmethod
+    def from_preliz(cls, distribution) -> "Prior":
+        """Copy a PreliZ distribution into a record; raise `ValueError` if its parameters are not all set."""
+        family = type(distribution).__name__
+        if family in ("Truncated", "Censored"):
+            params = {"dist": distribution.dist, **{k: distribution.params_dict[k] for k in ("lower", "upper")}}
+        elif family == "Mixture":
+            params = {"comp_dists": list(distribution.dist), "w": distribution.weights}
+        elif family == "Hurdle":
+            raise ValueError(
+                "a Hurdle distribution has an atom at zero, which no continuous parameter can have; use its continuous part."
+            )
+        else:
+            params = dict(distribution.params_dict)
+            missing = [name for name, value in params.items() if value is None]
+            if missing or not params:
+                raise ValueError(
+                    f"the prior {family} has no value for {', '.join(missing) or 'its parameters'}; "
+                    f"set them, for example with pz.maxent({family}(), lower, upper, mass), before it is used here."
+                )
+        return cls.of(family, support=tuple(float(end) for end in distribution.support), **params)
+
+    @property
+    def kwargs(self) -> dict:
+        """Hyperparameters by name, as numbers or arrays."""
+        return {name: _usable(value) for name, value in self.params}
+
+    def variable(self, name: str, **kwargs):
+        """Make the PyMC variable of this prior, in the model whose context is open."""
+        import pymc as pm
+
+        return getattr(pm, self.family)(name, **self._pymc_kwargs(), **kwargs)
+
+    def dist(self, **kwargs):
+        """Make the unnamed PyMC distribution of this prior."""
+        import pymc as pm
+
+        return getattr(pm, self.family).dist(**self._pymc_kwargs(), **kwargs)
+
+    def _pymc_kwargs(self):
+        def convert(value):
+            if isinstance(value, Prior):
+                return value.dist()
+            if isinstance(value, tuple) and value and isinstance(value[0], Prior):
+                return [item.dist() for item in value]
+            return value
+
+        return {name: convert(value) for name, value in self.kwargs.items()}
+
+    def start(self, name: str, value) -> dict:
+        """Values of the free variables at which the parameter has this value."""
+        return {name: value}
+
+    def __str__(self):
+        arguments = ", ".join(f"{name}={_text(value)}" for name, value in self.params)
+        return f"{self.family}({arguments})"
+
+
+@dataclass(frozen=True)
+class ScaledInverseChiSquared:
+    r"""Prior of a standard deviation: its square is scaled-inverse-chi-squared.
+
+    :math:`\sigma^2 = \nu s^2 / \chi^2_\nu`, that is :math:`\sigma^2 \sim \text{InverseGamma}(\nu/2, \nu s^2/2)`
+    (Gelman et al. 2013, *Bayesian Data Analysis*, 3rd ed., p. 65): worth `nu` earlier observations with standard
+    deviation `scale`. Its density vanishes at 0 faster than any power, so that no component can collapse.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom, > 0.
+    scale : float or sequence of float
+        Standard deviation s, one for all features or one for each, in the units of the data.
+    """
+
+    nu: float
+    scale: float | tuple
+    support = POSITIVE
+
+    def __post_init__(self):
+        object.__setattr__(self, "nu", float(self.nu))
+        object.__setattr__(self, "scale", _immutable(self.scale))
+        if not self.nu > 0 or not np.all(np.asarray(self.scale) > 0):
+            raise ValueError(f"nu and scale must be positive, but nu={self.nu:g} and scale={_text(self.scale)}.")
+
+    def variable(self, name: str, **kwargs):
+        """Make the PyMC variable: a chi-squared variable `<name>_chi2` and the standard deviation made from it."""
+        import pymc as pm
+
+        chi2 = pm.ChiSquared(f"{name}_chi2", self.nu, **kwargs)
+        return pm.Deterministic(name, np.sqrt(self.nu) * np.asarray(self.scale) / chi2**0.5, dims=kwargs.get("dims"))
+
+    def start(self, name: str, value) -> dict:
+        """Values of the free variables at which the parameter has this value."""
+        return {f"{name}_chi2": self.nu * np.asarray(self.scale) ** 2 / np.asarray(value) ** 2}
+
+    def __str__(self):
+        return f"ScaledInverseChiSquared(nu={self.nu:g}, scale={_text(self.scale)})"
+
+
+@dataclass(frozen=True)
+class InverseWishart:
+    r"""Prior of a covariance matrix: :math:`\Sigma^{-1} \sim W(\nu, \Psi^{-1})`, with mean :math:`\Psi/(\nu-D-1)`.
+
+    It is drawn through Bartlett's decomposition (Bartlett 1933): with :math:`\Psi = C C'` and a lower triangular A
+    of independent :math:`A_{ij} \sim N(0, 1)` below the diagonal and :math:`A_{ii}^2 \sim \chi^2` with
+    :math:`\nu - D + i` degrees of freedom (i = 1 ... D) on it, :math:`P = A C^{-1}` satisfies
+    :math:`\Sigma^{-1} = P'P`. The free variables of a model are the entries of A.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom, > D - 1. The prior is worth about `nu` earlier observations.
+    psi : array_like, shape (D, D)
+        Scale matrix, symmetric and positive definite, in squared units of the data.
+    """
+
+    nu: float
+    psi: tuple
+
+    def __post_init__(self):
+        psi = np.asarray(self.psi, dtype=float)
+        if psi.ndim != 2 or psi.shape[0] != psi.shape[1] or not np.allclose(psi, psi.T):
+            raise ValueError(f"psi must be a symmetric (D, D) matrix, but it has shape {psi.shape}.")
+        if np.linalg.eigvalsh(psi / np.sqrt(np.outer(np.diag(psi), np.diag(psi)))).min() <= 0:
+            raise ValueError("psi must be positive definite; its smallest eigenvalue is not positive.")
+        if not self.nu > len(psi) - 1:
+            raise ValueError(f"nu={self.nu:g} but a {len(psi)} x {len(psi)} covariance needs nu > {len(psi) - 1}.")
+        object.__setattr__(self, "nu", float(self.nu))
+        object.__setattr__(self, "psi", _immutable(psi))
+
+    @property
+    def n_features(self) -> int:
+        """Number of features D."""
+        return len(self.psi)
+
+    @property
+    def cholesky(self) -> np.ndarray:
+        """Lower Cholesky factor C of the scale matrix."""
+        return np.linalg.cholesky(np.asarray(self.psi))
+
+    def precision_factor(self, name: str, batch: tuple):
+        """Make the PyMC variables of A, shape ``batch + (D, D)``, and return P with :math:`\\Sigma^{-1} = P'P`."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        d = self.n_features
+        degrees = self.nu - d + 1.0 + np.arange(d)
+        chi2 = pm.ChiSquared(f"{name}_chi2", np.broadcast_to(degrees, (*batch, d)), shape=(*batch, d))
+        factor = pt.zeros((*batch, d, d))
+        factor = factor[..., np.arange(d), np.arange(d)].set(pt.sqrt(chi2))
+        if d > 1:
+            rows, columns = np.tril_indices(d, -1)
+            normal = pm.Normal(f"{name}_normal", 0.0, 1.0, shape=(*batch, len(rows)))
+            factor = factor[..., rows, columns].set(normal)
+        return pt.matmul(factor, np.linalg.inv(self.cholesky))
+
+    def start(self, name: str, value) -> dict:
+        """Values of the free variables at which the covariance, shape (..., D, D), has this value."""
+        covariance = np.asarray(value)
+        factor = np.linalg.inv(np.linalg.cholesky(covariance)) @ self.cholesky
+        values = {f"{name}_chi2": np.diagonal(factor, axis1=-2, axis2=-1) ** 2}
+        if self.n_features > 1:
+            rows, columns = np.tril_indices(self.n_features, -1)
+            values[f"{name}_normal"] = factor[..., rows, columns]
+        return values
+
+    def __str__(self):
+        return f"InverseWishart(nu={self.nu:g}, psi={_text(self.psi)})"
+
+
+@dataclass(frozen=True)
+class LKJ:
+    r"""Prior of a correlation matrix, :math:`p(R) \propto |R|^{\eta - 1}` (Lewandowski, Kurowicka & Joe 2009).
+
+    Used with a prior on the standard deviations: ``bm.MvNormal(sigma=pz.HalfNormal(2), corr=bm.LKJ(2))``.
+
+    Parameters
+    ----------
+    eta : float
+        Concentration, > 0: 1 is uniform over correlation matrices, larger values favour small correlations.
+    """
+
+    eta: float = 2.0
+
+    def __post_init__(self):
+        if not self.eta > 0:
+            raise ValueError(f"eta must be positive, but eta={self.eta:g}.")
+        object.__setattr__(self, "eta", float(self.eta))
+
+    def __str__(self):
+        return f"LKJ(eta={self.eta:g})"
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    r"""Dirichlet prior of the weights, :math:`p(\pi) \propto \prod_k \pi_k^{\alpha_k - 1}`.
+
+    Parameters
+    ----------
+    alpha : float or sequence of float
+        Concentration, > 0: one number for all components, or one for each. 1 is uniform over the simplex; in
+        components that are exchangeable all entries are equal.
+
+    Raises
+    ------
+    ValueError
+        If a concentration is not a positive finite number.
+    """
+
+    alpha: float | tuple = 1.0
+
+    def __post_init__(self):
+        alpha = np.asarray(self.alpha, dtype=float)
+        if alpha.ndim > 1 or alpha.size == 0 or not np.all(np.isfinite(alpha) & (alpha > 0)):
+            raise ValueError(f"alpha={self.alpha!r} but a Dirichlet prior needs positive finite numbers; 1.0 is uniform.")
+        object.__setattr__(self, "alpha", _immutable(alpha))
+
+    def concentration(self, n_components: int) -> np.ndarray:
+        """One concentration per component, shape (n_components,)."""
+        alpha = np.asarray(self.alpha, dtype=float)
+        if alpha.ndim == 1 and len(alpha) != n_components:
+            raise ValueError(
+                f"the Dirichlet prior has {len(alpha)} concentrations but the mixture has {n_components} components; "
+                "give one number, or one for each component."
+            )
+        return np.broadcast_to(alpha, n_components).copy()
+
+    def __str__(self):
+        return f"Dirichlet({_text(self.alpha)})"
+
+
+def as_prior(value, parameter: str, support: tuple):
+    """Check a prior given by a user and return it as a record.
+
+    Raises
+    ------
+    TypeError
+        If it is not a distribution.
+    ValueError
+        If it is discrete, has parameters without values, or gives mass outside the parameter's support.
+    """
+    if value is None or isinstance(value, ScaledInverseChiSquared):
+        if isinstance(value, ScaledInverseChiSquared) and support != POSITIVE:
+            raise ValueError(f"the prior of {parameter} is {value}, which is for standard deviations only.")
+        return value
+    if is_univariate_distribution(value):
+        if getattr(value, "kind", "continuous") != "continuous":
+            raise ValueError(
+                f"the prior of {parameter} is {value}, a discrete distribution; {parameter} takes "
+                f"{_SUPPORT_WORDS[support]}: use a continuous one."
+            )
+        value = Prior.from_preliz(value)
+    if not isinstance(value, Prior):
+        raise TypeError(
+            f"the prior of {parameter} must be a PreliZ distribution, for example "
+            f"{'pz.HalfNormal(2)' if support == POSITIVE else 'pz.Normal(0, 10)'}; got {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    low, high = value.support
+    if low < support[0] or high > support[1]:
+        hint = {POSITIVE: "HalfNormal, Gamma, LogNormal or InverseGamma", UNIT: "Beta"}.get(support, "Normal")
+        raise ValueError(
+            f"the prior of {parameter} is {value}, with support ({low:g}, {high:g}), but {parameter} takes "
+            f"{_SUPPORT_WORDS[support]}; try {hint}, or pz.Truncated."
+        )
+    return value
+
+
+class Priors(Mapping):
+    """The priors of a mixture for given data, by parameter name; prints as the model is written."""
+
+    def __init__(self, priors: dict, notes: dict):
+        self._priors = dict(priors)
+        self.notes = dict(notes)
+
+    def __getitem__(self, name):
+        return self._priors[name]
+
+    def __iter__(self):
+        return iter(self._priors)
+
+    def __len__(self):
+        return len(self._priors)
+
+    def __repr__(self):
+        width = max(len(name) for name in self)
+        lines = []
+        for name, prior in self.items():
+            lines.append(f"{name:<{width}} ~ {prior}")
+            if self.notes.get(name):
+                lines.append(" " * (width + 3) + self.notes[name])
+        return "\n".join(lines)
+
+
+_CLASSES = {cls.__name__: cls for cls in (Prior, ScaledInverseChiSquared, InverseWishart, LKJ, Dirichlet)}
+
+
+def to_plain(value):
+    """Turn a prior into nested dicts, lists and numbers that JSON can hold."""
+    if isinstance(value, tuple):
+        return [to_plain(item) for item in value]
+    if type(value).__name__ in _CLASSES:
+        fields = {name: to_plain(getattr(value, name)) for name in value.__dataclass_fields__}
+        return {"class": type(value).__name__, **fields}
+    if isinstance(value, float) and math.isinf(value):
+        return {"class": "inf", "sign": math.copysign(1.0, value)}
+    return value
+
+
+def from_plain(value):
+    """Inverse of `to_plain`."""
+    if isinstance(value, list):
+        return tuple(from_plain(item) for item in value)
+    if isinstance(value, dict) and value.get("class") == "inf":
+        return value["sign"] * math.inf
+    if isinstance(value, dict):
+        fields = {name: from_plain(item) for name, item in value.items() if name != "class"}
+        return _CLASSES[value["class"]](**fields)
+    return value
