@@ -58,7 +58,7 @@ class Mixture:
             raise ValueError(f"n_components={k} but a mixture needs at least 1 component.")
         object.__setattr__(self, "n_components", int(k))
         if type(self.weights).__name__ == "Dirichlet" and not isinstance(self.weights, Dirichlet):
-            object.__setattr__(self, "weights", Dirichlet(self.weights.params_dict["alpha"]))  # PreliZ's
+            object.__setattr__(self, "weights", Dirichlet(self.weights.alpha))  # PreliZ's
         if not isinstance(self.weights, Dirichlet):
             raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
         self.weights.concentration(self.n_components)

@@ -39,9 +39,9 @@ def _prior_variables(mixture, data):
 
 def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     """Build the model for users: one observed variable ``x`` whose log-likelihood, one per row, is the formula."""
-    component, k = mixture.component, mixture.n_components
+    component = mixture.component
     values, dims = observed(mixture, data)
-    n_obs, row_weights = data.n_obs, data.weights
+    row_weights = data.weights
 
     with pm.Model(coords=coords(mixture, data)) as model:
         weights, params, _ = _prior_variables(mixture, data)
@@ -52,12 +52,16 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
             rows = formula.log_likelihood(component, x, pt.log(weights), dict(zip(names, arguments, strict=True)))
             return rows if row_weights is None else rows * row_weights
 
-        def random(weights, *arguments, rng=None, size=None):
-            labels = rng.choice(k, size=n_obs, p=weights / weights.sum())
-            drawn = component.sample({n: np.asarray(a)[labels] for n, a in zip(names, arguments, strict=True)}, rng)
-            return drawn if component.multivariate else drawn[:, 0]
+        def random(weights, *arguments_and_size):
+            *arguments, size = arguments_and_size
+            labels = pm.Categorical.dist(p=weights, size=size)
+            return component.pymc_dist({n: a[labels] for n, a in zip(names, arguments, strict=True)})
 
-        pm.CustomDist("x", weights, *params.values(), logp=logp, random=random, observed=values, dims=dims)
+        shapes = ",".join(["(k)", *(f"(k{',f' * (value.ndim - 1)})" for value in params.values())])
+        signature = f"{shapes}->{'(f)' if component.multivariate else '()'}"
+        pm.CustomDist(
+            "x", weights, *params.values(), dist=random, logp=logp, signature=signature, observed=values, dims=dims
+        )
     return model
 
 
@@ -73,8 +77,9 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
         weights, _, (a, b) = _prior_variables(mixture, data)
         x = pm.Data("rows", rows.x)
         row_weights = pm.Data("row_weights", rows.weights)
+        log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)
         pass_ = MixtureLogLikelihood(mixture.component.kernel)
-        pm.Potential("log_likelihood", pass_(x, row_weights, pt.log(weights), a, b)[0] + rows.log_base_measure)
+        pm.Potential("log_likelihood", pass_(x, row_weights, pt.log(weights), a, b)[0] + log_base_measure)
     return model
 
 

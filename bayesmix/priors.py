@@ -41,7 +41,8 @@ def _text(value):
 
 def is_univariate_distribution(value) -> bool:
     """Is this a PreliZ distribution? Told by what it offers, so that PreliZ need not be imported."""
-    return hasattr(value, "to_pymc") and hasattr(value, "params_dict") and hasattr(value, "support")
+    is_class = isinstance(value, type)
+    return not is_class and hasattr(value, "to_pymc") and hasattr(value, "params_dict") and hasattr(value, "support")
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Prior:
                 "a Hurdle distribution has an atom at zero, which no continuous parameter can have; use its continuous part."
             )
         else:
-            params = dict(distribution.params_dict)
+            params = {name: getattr(distribution, name) for name in distribution.param_names}
             missing = [name for name, value in params.items() if value is None]
             if missing or not params:
                 raise ValueError(

@@ -164,6 +164,10 @@ class Component(ABC):
     def pymc_variables(self, priors: Priors, n_components: int, n_features: int) -> tuple[dict, tuple]:
         """Make the PyMC variables in the open model: parameters by name, and the kernel's a and b as variables."""
 
+    @abstractmethod
+    def pymc_dist(self, params: dict):
+        """The unnamed PyMC distribution of rows, given each row's own parameters (obs, ...): for predictive draws."""
+
     def pymc_start(self, priors: Priors, params: dict) -> dict:
         """Values of the model's free variables at these parameters."""
         values = {}

@@ -9,7 +9,7 @@ from ..priors import LKJ, POSITIVE, REAL, InverseWishart, Prior, Priors
 from .base import Component, Guard, Parameter, Rows, full_shape
 from .covariance import STRUCTURES, Structure
 from .covariance.base import diagonal_of, precision_factor
-from .normal import _weights, midrange, moments, recentre
+from .normal import _weights, is_empty, midrange, moments, recentre
 
 
 @dataclass(frozen=True)
@@ -187,9 +187,11 @@ class MvNormal(Component):
         return {"mu": np.repeat(mean[None], n_components, axis=0), "cov": cov}
 
     def m_step(self, params, statistics, guard=None):
-        """Weighted means; covariances as the structure has them."""
+        """Weighted means; covariances as the structure has them. A component without rows keeps what it had."""
         mean, scatter = recentre(params["mu"], statistics)
-        return {"mu": mean, "cov": self._structure.m_step(scatter, statistics.n, guard)}
+        cov = self._structure.m_step(scatter, statistics.n, guard)
+        left = is_empty(statistics.n, guard) & ~cov.any(axis=(1, 2))  # a tied matrix is there without rows too
+        return {"mu": mean, "cov": np.where(left[:, None, None], params["cov"], cov)}
 
     def guard(self, data, strength):
         """Rows of the data's own covariance (Chen & Tan 2009)."""
@@ -254,6 +256,12 @@ class MvNormal(Component):
         cov = pm.Deterministic("cov", cov, dims=("cluster", "feature", "feature_2"))
         matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
         return {"mu": mu, "cov": cov, "precision_factor": matrix}, (mu, factor)
+
+    def pymc_dist(self, params):
+        """PyMC's distribution of the same name."""
+        import pymc as pm
+
+        return pm.MvNormal.dist(params["mu"], cov=params["cov"])
 
     def pymc_start(self, priors, params):
         """Values of the free variables at these means and covariances."""

@@ -103,10 +103,10 @@ class Normal(Component):
         return {"mu": np.repeat(mean, n_components), "sigma": np.repeat(np.sqrt(variance), n_components)}
 
     def m_step(self, params, statistics, guard=None):
-        """Weighted mean and standard deviation."""
+        """Weighted mean and standard deviation; a component without rows keeps what it had."""
         mean, scatter = recentre(params["mu"][:, None], statistics)
-        variance = pooled_with_guard(scatter, statistics.n, guard)
-        return {"mu": mean[:, 0], "sigma": np.sqrt(variance[:, 0])}
+        variance = pooled_with_guard(scatter, statistics.n, guard)[:, 0]
+        return {"mu": mean[:, 0], "sigma": np.where(is_empty(statistics.n, guard), params["sigma"], np.sqrt(variance))}
 
     def guard(self, data, strength):
         """Rows of the data's own variance."""
@@ -158,6 +158,12 @@ class Normal(Component):
         params = {name: priors[name].variable(name, dims="cluster") for name in ("mu", "sigma")}
         return params, (params["mu"][:, None], 1.0 / params["sigma"][:, None])
 
+    def pymc_dist(self, params):
+        """PyMC's distribution of the same name."""
+        import pymc as pm
+
+        return pm.Normal.dist(params["mu"], params["sigma"])
+
 
 # -- shared by the Gaussian families -----------------------------------------------------------------------------------------
 def _weights(data):
@@ -191,8 +197,13 @@ def recentre(mu, statistics):
 
 
 def pooled_with_guard(scatter, n, guard):
-    """Scatter over rows, the guard's imaginary rows counted in: (cluster, ...) like `scatter`."""
-    rows = np.asarray(n, dtype=float)
+    """Scatter over rows, the guard's imaginary rows counted in: (cluster, ...) like `scatter`; 0 where none are."""
+    rows = np.where(is_empty(n, guard), 1.0, n)
     if guard is not None:
         scatter, rows = scatter + guard.second, rows + guard.n
     return scatter / rows.reshape(rows.shape + (1,) * (scatter.ndim - rows.ndim))
+
+
+def is_empty(n, guard):
+    """Has a component no rows at all, imaginary ones included? (cluster,)"""
+    return (np.asarray(n) <= 0) & (guard is None)

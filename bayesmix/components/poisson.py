@@ -63,7 +63,7 @@ class Poisson(Component):
         """Log probability, in nats; x (..., obs, 1) counts, mu (..., cluster) -> (..., obs, cluster)."""
         xp = namespace(x, params["mu"])
         mu = params["mu"]
-        is_count = (x >= 0) & (xp.floor(x) == x)
+        is_count = (x >= 0) & xp.equal(xp.floor(x), x)
         count = xp.where(is_count, x, 0.0)
         return xp.where(is_count, xp.xlogy(count, mu) - mu - xp.gammaln(count + 1.0), -np.inf)
 
@@ -151,3 +151,9 @@ class Poisson(Component):
 
         mu = priors["mu"].variable("mu", dims="cluster")
         return {"mu": mu}, (pt.log(mu)[:, None], mu)
+
+    def pymc_dist(self, params):
+        """PyMC's distribution of the same name."""
+        import pymc as pm
+
+        return pm.Poisson.dist(params["mu"])

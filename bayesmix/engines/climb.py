@@ -55,7 +55,7 @@ def climb(
     place = _visit(likelihood, params, guard)
     if place is None:
         return Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
-    trace, rates, longest = [place.objective], [], 1.0
+    trace, rates, longest = [place.objective], [0.5], 1.0
     distance, previous_step, used = np.inf, None, 0
     scale = _coordinate_scale(likelihood, place.params)
 
@@ -74,13 +74,12 @@ def climb(
         step = _length(theta1 - theta0, scale)
         if previous_step:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
-            distance = step / (1.0 - max(rates))
+        distance = step / (1.0 - max(rates))
         if first.objective < start.objective:  # by rounding only: EM cannot do worse
             return result(converged=distance <= tol or step <= 1e-7)
         place = first
         trace.append(place.objective)
         if step == 0.0 or (previous_step and distance <= tol):
-            distance = min(distance, step) if step == 0.0 else distance
             return result(converged=True)
         previous_step = step
         if not accelerate or used >= max_iter or not np.all(np.isfinite(theta1)):

@@ -17,6 +17,7 @@ from .starts import STRATEGIES, from_responsibilities, one_hot, start
 SPURIOUS = 1e-4  # smallest variance of a component, in standardised columns, of an optimum that is taken seriously
 SHORT_RUN = 40  # passes of a short run
 SUBSAMPLE = 2000  # rows of a short run
+N_STARTS = 60  # with n_init="auto"
 SURVIVORS = 8  # short runs that go on to convergence
 
 
@@ -90,7 +91,7 @@ def em(
         If the data do not suit the mixture, or an argument is out of range.
     """
     checked = mixture.check(data, weights)
-    rng = _generator(random_seed)
+    rng = generator(random_seed)
     _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws)
     likelihood = Likelihood(mixture.component, checked, mixture.n_components)
     penalty = _guard(mixture, checked, guard)
@@ -101,8 +102,9 @@ def em(
         if given is not None:
             best, spread = climb(likelihood, given, **run), None
         else:
-            n_starts = 60 if n_init == "auto" else int(n_init)
-            best, spread = search(likelihood, init, n_starts, rng, run, progress)
+            n_starts = N_STARTS if n_init == "auto" else int(n_init)
+            finished = search(likelihood, init, n_starts, rng, run, progress)
+            best, spread = finished[0], _spread(likelihood, finished)
         if given is None:
             best = sort_components(likelihood, best)
         draws_of_estimate, note = None, ""
@@ -128,8 +130,8 @@ def em(
 
 
 # -- the search over starts ----------------------------------------------------------------------------------------------
-def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict, progress=None) -> tuple[Climb, dict]:
-    """Short runs from many starts, the best to convergence; the winner, and how the converged runs spread."""
+def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict, progress=None) -> list[Climb]:
+    """Short runs from many starts, the best of them to convergence: best first, degenerate optima last."""
     data = likelihood.data
     short_likelihood = likelihood
     if data.n_obs > SUBSAMPLE and n_starts > 1:
@@ -145,13 +147,31 @@ def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict,
     finished = []
     for candidate in _track(progress, runs[: SURVIVORS if run["max_iter"] > SHORT_RUN else 1], "EM: to convergence"):
         finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
-    best = max(finished, key=lambda r: (not is_spurious(likelihood, r), r.objective))
-    spread = {
+    return sorted(finished, key=lambda r: (not is_spurious(likelihood, r), r.objective), reverse=True)
+
+
+def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar: bool) -> list[Climb]:
+    """What `em` finds with its defaults: converged runs, best first, components in order."""
+    guard = likelihood.component.guard(likelihood.data, 2.0 / np.sqrt(likelihood.data.total_weight))
+    run = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
+    with _progress(progressbar) as progress:
+        finished = search(likelihood, "auto", N_STARTS, rng, run, progress)
+    return [sort_components(likelihood, optimum) for optimum in finished]
+
+
+def distinct_optima(runs: list[Climb]) -> list[Climb]:
+    """Runs that ended in different optima, in the same order; collapsed ones left out if there are others."""
+    sound = [run for run in runs if not run.collapsed] or runs
+    return _distinct(sound)
+
+
+def _spread(likelihood, finished):
+    """How the converged runs spread, as arrays over starts."""
+    return {
         "log_likelihood": np.array([r.log_likelihood for r in finished]),
         "degenerate": np.array([is_spurious(likelihood, r) for r in finished]),
         "converged": np.array([r.converged for r in finished]),
     }
-    return best, spread
 
 
 def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
@@ -194,7 +214,8 @@ def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
-def _generator(random_seed) -> np.random.Generator:
+def generator(random_seed) -> np.random.Generator:
+    """Make a random generator from a seed; a generator is taken as it is."""
     if isinstance(random_seed, np.random.RandomState):
         raise TypeError("random_seed is a legacy RandomState; pass an integer or a numpy.random.Generator.")
     return np.random.default_rng(random_seed)

@@ -23,8 +23,8 @@ STUCK_SD = 3.0
 STUCK_NATS = 4.0
 STUCK_REACH = 0.1
 
-APART_SD = 2.0
-APART_DRIFT = 4.0
+APART_SD = 1.0
+SETTLED_ESS = 50.0
 LEVELS_SEPARATION = 4.0
 LEVELS_SHARE = 0.02
 LEVELS_JUMPS = 0.05
@@ -111,10 +111,12 @@ def judge(raw, relabelled, invariant, *, log_likelihood, permutation, margin, we
     1. *a chain is stuck*: fewer than half of the chains (or one of two) have a mean log-likelihood more than 3
        within-chain standard deviations and more than 4 nats below the best chain's, and fewer than 10 % of their draws
        come up to the 5 % quantile of the other chains; or a chain does not move at all.
-    2. *several modes*: the invariant set is not fine, and either the chains differ (R-hat > 1.05, chain means
-       spread by more than 2 within-chain standard deviations and 4 times what half-chains differ by within a chain, so
-       each chain is settled), or some quantity has two levels (4 within-level standard deviations apart, at least
-       2 % of the draws in each) and chains change level in fewer than 5 % of steps.
+    2. *several modes*: the invariant set is not fine, and either the chains differ (R-hat > 1.05, and chain means
+       spread by more than one within-chain standard deviation), or some quantity has two levels (4 within-level
+       standard deviations apart, at least 2 % of the draws in each) and chains change level in fewer than 5 % of
+       steps. In both cases only if the chains mix where they are: the median over chains of a single chain's ESS,
+       counted about the level it is at, is 50 or more, so that means are known to a seventh of a standard deviation.
+       Chains that merely crawl are told to run longer.
     3. *not identified*: the invariant set has R-hat <= max(limit, 1.05), and more than 5 % of the draws have a low
        margin, or a component is empty: the 5 % quantile of its weight is less than 0.2 times its median (as for a
        weight with less than about one row behind it, or one that comes and goes) and less than 0.1/K. A margin is low
@@ -270,7 +272,12 @@ def judge(raw, relabelled, invariant, *, log_likelihood, permutation, margin, we
     advice = []
     worst_ess = np.fmin(seen_relabelled.ess, seen_invariant.ess)
     if worst_ess < least:
-        advice.append(f"Run about {np.ceil(least / max(worst_ess, 1.0)):.0f} times as many draws.")
+        times = np.ceil(least / max(worst_ess, 1.0))
+        advice.append(
+            f"Run about {times:.0f} times as many draws."
+            if times <= 10
+            else "Run at least 10 times as many draws, with a longer warm-up, or simplify the model."
+        )
     elif not (fine(seen_relabelled) and fine(seen_invariant)):
         advice.append("Run twice as many draws, and a longer warm-up.")
     else:
@@ -377,15 +384,20 @@ def _apart(seen, rhat_limit):
     for label, column, rhat in zip(seen.names, seen.columns, seen.rhats, strict=True):
         if not (rhat > rhat_limit and np.isfinite(column).all()):
             continue
-        half = column.shape[1] // 2
-        drift = np.median(np.abs(column[:, :half].mean(axis=1) - column[:, half:].mean(axis=1)))
-        sd = np.median(column.std(axis=1))
-        spread = np.ptp(column.mean(axis=1))
-        if spread > APART_SD * sd and spread > APART_DRIFT * drift and spread / max(sd, 1e-300) > worst:
-            worst, name = spread / max(sd, 1e-300), label
+        spread = np.ptp(column.mean(axis=1)) / max(np.median(column.std(axis=1)), 1e-300)
+        if spread > max(worst, APART_SD) and _mixes(column):
+            worst, name = spread, label
     if name is None:
         return None
     return f"Chains settled in different places: their means of `{name}` differ by {worst:.1f} standard deviations."
+
+
+def _mixes(column):
+    """Whether a chain (chain, draw), on its own, mixes where it is."""
+    import arviz
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.median([arviz.ess(chain[None]) for chain in column]) >= SETTLED_ESS
 
 
 def _levels(seen):
@@ -397,7 +409,8 @@ def _levels(seen):
         upper = column > cut
         share = min(upper.mean(), 1.0 - upper.mean())
         jumps = int((upper[:, 1:] != upper[:, :-1]).sum())
-        if separation > LEVELS_SEPARATION and share >= LEVELS_SHARE and jumps < LEVELS_JUMPS * column.size:
+        clear = separation > LEVELS_SEPARATION and share >= LEVELS_SHARE and jumps < LEVELS_JUMPS * column.size
+        if clear and _mixes(column - np.where(upper, column[upper].mean(), column[~upper].mean())):
             return (
                 f"Chains jump between two levels of `{name}` ({column[~upper].mean():.4g} and "
                 f"{column[upper].mean():.4g}), only {jumps} times in {column.size} draws."

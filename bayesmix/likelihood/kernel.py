@@ -57,9 +57,10 @@ def _float_from_bits(typing_context, bits):
 def _exp_nonpositive(x):
     """exp(x) for x <= 0, in a form that LLVM vectorises: x = m log 2 + r, a polynomial in r, and 2^m from bits.
 
-    The Taylor polynomial of degree 13 on |r| <= log(2)/2 is exact to rounding. Below -708 the value is exp(-708),
-    about 3e-308, so that nothing becomes denormal.
+    The Taylor polynomial of degree 13 on |r| <= log(2)/2 is exact to rounding. Below -708, where exp(x) is less than
+    about 3e-308, the value is 0: nothing becomes denormal, and a weight of zero stays zero.
     """
+    negligible = x < -708.0
     x = max(x, -708.0)
     m = np.floor(x * 1.4426950408889634 + 0.5)
     r = x - m * 0.693147180369123816490 - m * 1.90821492927058770002e-10
@@ -77,7 +78,8 @@ def _exp_nonpositive(x):
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    return p * _float_from_bits((np.int64(np.int32(m)) + 1023) << 52)
+    value = p * _float_from_bits((np.int64(np.int32(m)) + 1023) << 52)
+    return 0.0 if negligible else value
 
 
 @_inlined

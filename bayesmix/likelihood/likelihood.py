@@ -58,9 +58,11 @@ class Likelihood:
 
     # -- free coordinates --------------------------------------------------------------------------------------------------
     def to_vector(self, params: dict) -> np.ndarray:
-        """Free coordinates (n_parameters,)."""
+        """Free coordinates (n_parameters,); those of weights are not finite where a weight is zero."""
         log_weights = log_of_weights(params["weights"])
-        return np.concatenate([log_weights[:-1] - log_weights[-1], self.component.to_vector(params)])
+        with np.errstate(invalid="ignore"):
+            ratios = log_weights[:-1] - log_weights[-1]
+        return np.concatenate([ratios, self.component.to_vector(params)])
 
     def from_vector(self, vector: np.ndarray) -> dict:
         """Parameters at free coordinates (..., n_parameters)."""
@@ -91,13 +93,13 @@ class Likelihood:
         hessian = np.empty((size, size))
         for i in range(size):
             step = np.zeros(size)
-            step[i] = 1e-4 * self._coordinate_scale(vector)[i]
+            step[i] = 1e-4 * self.coordinate_scale(vector)[i]
             above = self.value_and_gradient(vector + step, guard)[1]
             below = self.value_and_gradient(vector - step, guard)[1]
             hessian[i] = (below - above) / (2.0 * step[i])
         return 0.5 * (hessian + hessian.T)
 
-    def _coordinate_scale(self, vector):
+    def coordinate_scale(self, vector: np.ndarray) -> np.ndarray:
         """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""
         params = self.from_vector(vector)
         return np.concatenate([np.ones(self.n_components - 1), self.component.coordinate_scale(params)])

@@ -132,7 +132,7 @@ def lkj_precision_factor(priors: dict, n_components: int, n_features: int, name:
         packed = pm.LKJCholeskyCov(
             f"{name}_cholesky_{k}", n=n_features, eta=eta, sd_dist=_sd_dist(sd, n_features), compute_corr=False
         )
-        cholesky.append(pm.expand_packed_triangular(n_features, packed, lower=True))
+        cholesky.append(pm.math.expand_packed_triangular(n_features, packed, lower=True))
     return pt.linalg.solve_triangular(pt.stack(cholesky), pt.eye(n_features), lower=True)
 
 

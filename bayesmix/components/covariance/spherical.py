@@ -3,6 +3,7 @@
 import numpy as np
 
 from ...priors import ScaledInverseChiSquared
+from ..normal import is_empty
 from .base import Structure, diagonal_matrices, diagonal_of, volume_scale
 from .full import same
 
@@ -21,7 +22,7 @@ class Spherical(Structure):
     def m_step(self, scatter, n, guard):
         """Scatter of all features in each component, over its rows times the features."""
         n_features = scatter.shape[1]
-        total, rows = scatter.sum(axis=1), np.asarray(n, dtype=float)
+        total, rows = scatter.sum(axis=1), np.where(is_empty(n, guard), 1.0, n)
         if guard is not None:
             total, rows = total + guard.second.sum(), rows + guard.n
         return self._matrices(total / (rows * n_features), n_features)

@@ -1,0 +1,246 @@
+"""The posterior by the No-U-Turn sampler."""
+
+import os
+import time
+
+import numpy as np
+import xarray as xr
+
+from ..fit import Fit
+from ..likelihood.likelihood import Likelihood
+from ..mixture import Mixture
+from ..posterior import posterior_of
+from ..posterior.mode import Mode, find_mode
+from ..relabelling import relabel
+from .em import distinct_optima, generator, search_optima
+
+NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
+TUNE = {"direct": 300, "graph": 500, "pymc": 1000}
+_STATISTICS = {  # nutpie's names, and the ones that PyMC and ArviZ use
+    "diverging": "diverging",
+    "logp": "lp",
+    "energy": "energy",
+    "depth": "tree_depth",
+    "maxdepth_reached": "reached_max_treedepth",
+    "mean_tree_accept": "acceptance_rate",
+    "n_steps": "n_steps",
+    "step_size": "step_size",
+}
+
+
+def nuts(
+    mixture: Mixture,
+    data,
+    *,
+    weights=None,
+    draws: int = 1000,
+    tune="auto",
+    chains: int = 4,
+    cores: int | None = None,
+    sampler: str = "nutpie",
+    init="em",
+    random_seed=None,
+    progressbar: bool = True,
+) -> Fit:
+    """Draw from the posterior of a mixture with the No-U-Turn sampler (Hoffman & Gelman 2014).
+
+    Chains start around the optimum that EM finds, or around all optima whose evidence is comparable, and sample the
+    likelihood marginal over the labels without an ordering constraint. The draws are relabelled afterwards, and a
+    verdict says in words whether they have converged; see `bayesmix.relabel`.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The specification with its priors; ``mixture.priors(data)`` shows them.
+    data : array_like, data frame or xarray object
+        Rows of observations, as for `bayesmix.em`.
+    weights : array_like, shape (obs,), optional
+        Weight of each row: its log-likelihood counts that often.
+    draws : int
+        Draws kept of each chain.
+    tune : int or "auto"
+        Draws of each chain for adaptation, thrown away. "auto" takes 300 in the coordinates of the mode (priors of the
+        documented list), 500 otherwise, 1000 for PyMC's sampler.
+    chains : int
+        Number of chains; at least 2, for R-hat 4.
+    cores : int, optional
+        Chains run at the same time; by default as many as there are cores. Does not change the draws.
+    sampler : {"nutpie", "pymc"}
+        nutpie, or PyMC's own sampler on the same model.
+    init : {"em"} or Fit
+        Where chains start: EM's optima, or the estimates of a fit.
+    random_seed : int, numpy.random.Generator or None
+        The same seed gives the same draws.
+    progressbar : bool
+        Show chains, draws, divergences and time left.
+
+    Returns
+    -------
+    Fit
+        Groups ``posterior`` (relabelled), ``labels``, ``sample_stats``, ``log_likelihood``, ``posterior_predictive``.
+        An interrupt (Ctrl-C) ends sampling and keeps the draws made so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not suit the mixture, or an argument is out of range.
+    """
+    checked = mixture.check(data, weights)
+    _check_counts(draws=draws, chains=chains)
+    if sampler not in ("nutpie", "pymc"):
+        raise ValueError(f'sampler={sampler!r} is not known; use "nutpie" or "pymc".')
+    if tune != "auto" and (isinstance(tune, bool) or not isinstance(tune, int | np.integer) or tune < 10):
+        raise ValueError(f'tune={tune!r} but it must be "auto" or a number of draws, at least 10.')
+    rng = generator(random_seed)
+    started = time.perf_counter()
+    optima = starting_points(mixture, checked, init, rng, progressbar)
+    posterior = posterior_of(mixture, checked) if sampler == "nutpie" else None
+    cores = min(chains, cores or available_cores())
+    seed = int(rng.integers(2**31 - 1))
+    if sampler == "nutpie":
+        modes = modes_of(posterior, optima)
+        length = tune if tune != "auto" else TUNE["direct" if hasattr(posterior, "block") else "graph"]
+        sampled, stats, interrupted = _run_nutpie(posterior, modes, draws, length, chains, cores, seed, progressbar)
+        n_modes = len(modes)
+    else:
+        length = TUNE["pymc"] if tune == "auto" else tune
+        sampled, stats, interrupted = _run_pymc(mixture, checked, optima[0], draws, length, chains, cores, seed, progressbar)
+        n_modes = 1
+    kept = sampled["weights"].shape[:2]
+    attrs = {
+        "engine": "nuts",
+        "converged": 0,
+        "message": "",
+        "sampler": sampler,
+        "tune": int(length),
+        "interrupted": int(interrupted),
+        "divergences": int(stats["diverging"].sum()),
+        "starting_modes": n_modes,
+        "seconds": time.perf_counter() - started,
+        "notes": _notes(interrupted, kept, draws, n_modes),
+    }
+    fit = Fit.assemble(mixture, checked, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
+    return relabel(fit)
+
+
+def _check_counts(**counts):
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name}={value!r} but it must be a whole number, at least 1.")
+
+
+def _notes(interrupted, kept, draws, n_modes):
+    notes = []
+    if interrupted:
+        notes.append(f"Sampling was interrupted: {kept[0]} chains of {kept[1]} draws of the {draws} asked for are kept.")
+    if n_modes > 1:
+        notes.append(f"The posterior has {n_modes} modes of comparable evidence; chains were started in each.")
+    return " ".join(notes)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+# -- where chains start ----------------------------------------------------------------------------------------------------
+def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
+    """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
+    if isinstance(init, Fit):
+        if type(init.mixture.component) is not type(mixture.component) or init.mixture.n_components != mixture.n_components:
+            raise ValueError(f"init is a fit of a {init.mixture}, which cannot start a {mixture}.")
+        return [init.estimates]
+    if not isinstance(init, str) or init != "em":
+        raise ValueError(f'init={init!r} is not known; use "em" or a Fit.')
+    likelihood = Likelihood(mixture.component, data, mixture.n_components)
+    return [run.params for run in distinct_optima(search_optima(likelihood, rng, progressbar))]
+
+
+def modes_of(posterior, optima: list[dict]) -> list[Mode]:
+    """Posterior modes near the optima, distinct and of comparable evidence by Laplace's approximation, best first."""
+    found = []
+    for params in optima:
+        params = params | {"weights": np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum()}
+        start = posterior.to_vector(params)
+        if np.all(np.isfinite(start)) and np.isfinite(posterior.value_and_gradient(start)[0]):
+            found.append(find_mode(posterior, start))
+    if not found:
+        raise ValueError(
+            "the posterior has no density at the optimum of EM: a prior excludes it. Look at mixture.priors(data), "
+            "or pass a Fit whose parameters the priors allow as init."
+        )
+    found.sort(key=lambda mode: mode.log_evidence, reverse=True)
+    kept = []
+    for mode in found:
+        near = found[0].log_evidence - mode.log_evidence < NATS_OF_MODES
+        if near and all(abs(mode.log_density - other.log_density) > 1e-3 for other in kept):
+            kept.append(mode)
+    return kept
+
+
+# -- the samplers ------------------------------------------------------------------------------------------------------------
+def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar):
+    """Sample with nutpie, each mode with its share of the chains: parameters, statistics, and whether interrupted."""
+    import nutpie
+
+    shares = [len(part) for part in np.array_split(np.arange(chains), min(len(modes), chains))]
+    pieces, interrupted = [], False
+    for i, (mode, share) in enumerate(zip(modes, shares, strict=False)):
+        model = posterior.nutpie_model(mode, 1.0 if mode.regular else 0.1)
+        background = nutpie.sample(
+            model, draws=draws, tune=tune, chains=share, cores=min(cores, share), seed=seed + i, progress_bar=progressbar,
+            save_warmup=False, blocking=False,
+        )  # fmt: skip
+        try:
+            tree = background.wait()
+        except KeyboardInterrupt:
+            tree, interrupted = background.abort(), True
+        except BaseException:
+            background.cancel()
+            raise
+        pieces.append(tree)
+        if interrupted:
+            break
+    finished = [_finished(tree) for tree in pieces]
+    params = [posterior.read_nutpie(tree["posterior"].dataset) for tree in finished]
+    length = min(part["weights"].shape[1] for part in params)
+    joined = {name: np.concatenate([part[name][:, :length] for part in params]) for name in params[0]}
+    stats = {
+        name: np.concatenate([tree["sample_stats"][theirs].values[:, :length] for tree in finished])
+        for theirs, name in _STATISTICS.items()
+    }
+    return joined, _statistics(stats), interrupted
+
+
+def _finished(tree):
+    """Draws that every chain has made: an interrupt leaves chains of unequal length, filled up with NaN."""
+    energy = tree["sample_stats"]["energy"].values
+    made = np.isfinite(energy)
+    length = int(made.all(axis=0).argmin()) if not made.all() else energy.shape[1]
+    if length < 2:
+        raise KeyboardInterrupt("sampling was interrupted before every chain had made two draws: nothing to keep.")
+    return tree.isel(draw=slice(0, length))
+
+
+def _run_pymc(mixture, data, params, draws, tune, chains, cores, seed, progressbar):
+    """Sample the same model with PyMC's sampler, from the optimum."""
+    import pymc as pm
+
+    from ..model import sampling_model, start_values
+
+    model = sampling_model(mixture, data)
+    with model:
+        tree = pm.sample(
+            draws=draws, tune=tune, chains=chains, cores=cores, random_seed=seed, progressbar=progressbar, quiet=not progressbar,
+            nuts_sampler="pymc", init="adapt_diag", initvals=start_values(mixture, data, params), compute_convergence_checks=False,
+        )  # fmt: skip
+    names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
+    sampled = {name: tree["posterior"][name].values for name in names}
+    stats = {name: tree["sample_stats"][name].values for name in _STATISTICS.values()}
+    return sampled, _statistics(stats), sampled["weights"].shape[:2] != (chains, draws)
+
+
+def _statistics(stats: dict) -> xr.Dataset:
+    shape = stats["diverging"].shape
+    coords = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
+    return xr.Dataset({name: (("chain", "draw"), value) for name, value in stats.items()}, coords=coords)

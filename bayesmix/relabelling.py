@@ -1,0 +1,202 @@
+"""Relabel a posterior: give every draw's components the same names, and judge convergence without being misled."""
+
+import numpy as np
+import xarray as xr
+
+from .fit import Fit
+from .labels import Relabelling, agreement, apply_permutation, compose, ecr, invariants, invert, judge, relabel_allocations, stephens
+from .labels.align import align_to
+from .likelihood import formula
+from .prediction import CELLS, with_row_axis
+
+ALGORITHMS = ("ecr", "stephens")
+POINTS = 8  # data points at which the density is followed
+SECOND_OPINION = (500, 1000)  # draws and rows on which the two algorithms are compared
+
+
+def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
+    """Relabel the posterior draws of a fit, and judge its convergence.
+
+    `bayesmix.nuts` and `bayesmix.advi` do this by themselves; call it for draws that were changed or combined, or for
+    another algorithm. The likelihood of a mixture does not change when its components are renamed, so that draws carry
+    labels without meaning until they are matched to each other.
+
+    Parameters
+    ----------
+    fit : Fit
+        With draws in group ``posterior``.
+    algorithm : {"ecr", "stephens"}
+        "ecr": every draw is permuted so that most rows keep the component that they have most often
+        (Papastamoulis & Iliopoulos 2010, iterative version 1), started from the most likely draw.
+        "stephens": least Kullback-Leibler divergence between the responsibilities of a draw and their mean
+        (Stephens 2000).
+
+    Returns
+    -------
+    Fit
+        With relabelled ``posterior``, and group ``labels``: ``permutation`` (chain, draw, cluster), by which component
+        c of a draw is component ``permutation[c]`` of the raw draw; ``margin`` (chain, draw), how much worse the
+        second-best permutation is, as share of the rows (ecr) or in nats per row (stephens). ``verdict``, ``message``
+        and attributes such as ``rhat_raw`` and ``rhat_relabelled`` are those of `bayesmix.labels.judge`.
+
+    Raises
+    ------
+    ValueError
+        If the fit has no draws, or the algorithm is unknown.
+    """
+    if not fit.has_draws:
+        raise ValueError(f"this fit by {fit.engine} has no draws to relabel; only group posterior can be relabelled.")
+    if algorithm not in ALGORITHMS:
+        raise ValueError(f"algorithm={algorithm!r} is not known; use one of {', '.join(ALGORITHMS)}.")
+    raw, lead = _raw_draws(fit)
+    k, n_draws = fit.mixture.n_components, lead[0] * lead[1]
+    flat = {name: value.reshape(n_draws, *value.shape[2:]) for name, value in raw.items()}
+    log_likelihood = fit.tree["log_likelihood/x"].values.reshape(n_draws, -1)
+    found, allocations, entropy = _match(fit, flat, log_likelihood.sum(axis=1), algorithm)
+    permutation = found.permutation.reshape(*lead, k)
+    relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
+
+    tree = fit.tree.copy()
+    posterior = tree["posterior"].to_dataset()
+    tree["posterior"] = xr.DataTree(posterior.assign({name: (posterior[name].dims, relabelled[name]) for name in relabelled}))
+    coords = {name: posterior[name].values for name in ("chain", "draw", "cluster")}
+    tree["labels"] = xr.DataTree(
+        xr.Dataset(
+            {
+                "permutation": (("chain", "draw", "cluster"), permutation),
+                "margin": (("chain", "draw"), np.minimum(found.margin, 1e300).reshape(lead)),
+            },
+            coords=coords,
+            attrs={
+                "algorithm": found.name,
+                "margin_unit": "share of rows" if algorithm == "ecr" else "nats per row",
+                "agreement": _second_opinion(fit, flat, found, algorithm),
+            },
+        )
+    )
+    verdict = judge(
+        raw,
+        relabelled,
+        _invariants(fit, raw["weights"], log_likelihood.reshape(*lead, -1), entropy.reshape(lead)),
+        log_likelihood=log_likelihood.sum(axis=1).reshape(lead),
+        permutation=permutation,
+        margin=found.margin.reshape(lead),
+        weights=relabelled["weights"],
+        divergences=int(tree["sample_stats/diverging"].sum()) if _has(tree, "sample_stats", "diverging") else 0,
+    )
+    attrs = {name: float(getattr(verdict, name)) for name in verdict.__dataclass_fields__ if name not in ("outcome", "message")}
+    if fit.engine == "nuts":
+        good = verdict.outcome in ("converged", "labels switched only")
+        attrs |= {"verdict": verdict.outcome, "converged": int(good), "message": _capital(verdict)}
+        if fit.tree.attrs.get("notes"):
+            attrs["message"] += " " + fit.tree.attrs["notes"]
+    tree.attrs = {**tree.attrs, **attrs}
+    return Fit(fit.mixture, tree)
+
+
+def _capital(verdict):
+    return f"{verdict.outcome[0].upper()}{verdict.outcome[1:]}. {verdict.message}"
+
+
+def _has(tree, group, variable):
+    return group in tree.children and variable in tree[group].data_vars
+
+
+def _raw_draws(fit):
+    """Draws as they were sampled: the permutation recorded with them undone. And (chains, draws)."""
+    posterior = fit.tree["posterior"]
+    draws = {name: posterior[name].values for name in fit._names}
+    lead = draws["weights"].shape[:2]
+    if _has(fit.tree, "labels", "permutation"):
+        back = invert(fit.tree["labels/permutation"].values)
+        draws = {name: apply_permutation(value, back, axis=2) for name, value in draws.items()}
+    return draws, lead
+
+
+def _responsibilities(fit, flat, rows=slice(None)):
+    """Yield (slice of draws, responsibilities (draws, obs, cluster)) in pieces that fit into memory."""
+    x, k = fit.data.values[rows], fit.mixture.n_components
+    log_weights, params = with_row_axis(flat)
+    step = max(1, CELLS // max(1, len(x) * k * x.shape[1]))
+    for begin in range(0, len(log_weights), step):
+        part = slice(begin, begin + step)
+        inside = {name: value[part] for name, value in params.items()}
+        yield part, formula.responsibilities(fit.mixture.component, x, log_weights[part], inside)
+
+
+def _match(fit, flat, total, algorithm):
+    """Permutations of all draws, the allocations before relabelling, and the entropy of each draw's allocations."""
+    n_draws, k = flat["weights"].shape
+    n_obs = fit.data.n_obs
+    allocations, entropy = np.empty((n_draws, n_obs), dtype=np.int16), np.empty(n_draws)
+    whole = np.empty((n_draws, n_obs, k), dtype=np.float32) if algorithm == "stephens" else None
+    for part, r in _responsibilities(fit, flat):
+        allocations[part] = r.argmax(axis=2)
+        entropy[part] = -np.sum(np.where(r > 0, r * np.log(np.maximum(r, 1e-300)), 0.0), axis=(1, 2))
+        if whole is not None:
+            whole[part] = r
+    reference = allocations[int(np.argmax(total))]
+    aligned = ecr(allocations, k, pivot=reference)
+    if algorithm == "ecr":
+        found = ecr(relabel_allocations(allocations, aligned.permutation), k)
+    else:
+        found = stephens(apply_permutation(whole, aligned.permutation, axis=2))
+    permutation = compose(aligned.permutation, found.permutation)
+    return _named_by_majority(Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)), allocations, entropy
+
+
+def _named_by_majority(found: Relabelling) -> Relabelling:
+    """Rename all draws at once so that the commonest permutation is the identity: labels stay those of the start."""
+    rows, counts = np.unique(found.permutation, axis=0, return_counts=True)
+    identity = np.arange(found.permutation.shape[1])
+    commonest = rows[np.argmax(counts)]
+    same = (rows == identity).all(axis=1)
+    if same.any() and counts[same][0] == counts.max():
+        commonest = identity
+    back = np.broadcast_to(invert(commonest), found.permutation.shape)
+    return Relabelling(compose(found.permutation, back), found.margin, found.n_iter, found.name, found.converged)
+
+
+def _second_opinion(fit, flat, found, algorithm):
+    """Share of draws on which ECR and Stephens' algorithm agree, on some draws and rows; 1 for one component."""
+    n_draws, k = flat["weights"].shape
+    if k == 1:
+        return 1.0
+    draws = np.unique(np.linspace(0, n_draws - 1, min(n_draws, SECOND_OPINION[0])).round().astype(int))
+    rows = np.unique(np.linspace(0, fit.data.n_obs - 1, min(fit.data.n_obs, SECOND_OPINION[1])).round().astype(int))
+    some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
+    r = np.concatenate([piece for _, piece in _responsibilities(fit, some, rows)])
+    other = stephens(r) if algorithm == "ecr" else ecr(r.argmax(axis=2), k)
+    identity = np.broadcast_to(np.arange(k), other.permutation.shape)
+    return float(agreement(identity, other.permutation))
+
+
+def _invariants(fit, weights, log_likelihood, entropy):
+    """What does not depend on labels, followed over chains and draws."""
+    data = fit.data
+    order = np.argsort(data.values[:, 0], kind="stable")
+    if data.weights is not None:
+        order = order[data.weights[order] > 0]
+    points = order[np.linspace(0, len(order) - 1, min(POINTS, len(order))).round().astype(int)]
+    return invariants(log_likelihood[:, :, points], weights, log_likelihood.sum(axis=2), entropy)
+
+
+def aligned_with(fit: Fit, reference: Fit) -> Fit:
+    """Rename the components of a fit to match those of another, by the rows they claim in the reference's data."""
+    data = reference.data
+    left = reference.responsibilities(data).values
+    order, _ = align_to(left, fit.responsibilities(data).values)
+    return renamed(fit, order)
+
+
+def renamed(fit: Fit, order: np.ndarray) -> Fit:
+    """Rename the components of all groups of a fit: new component c is the old component order[c]."""
+    tree = fit.tree.copy()
+    for group in ("posterior", "point"):
+        if group in tree.children:
+            dataset = tree[group].to_dataset()
+            tree[group] = xr.DataTree(dataset.isel(cluster=order).assign_coords(cluster=dataset["cluster"]))
+    if _has(tree, "labels", "permutation"):
+        labels = tree["labels"].to_dataset()
+        tree["labels"] = xr.DataTree(labels.isel(cluster=order).assign_coords(cluster=labels["cluster"]))
+    return Fit(fit.mixture, tree)

@@ -1,0 +1,161 @@
+"""Each family beside its counterpart in SciPy and PyMC: a new family is one more row of `ROWS`.
+
+The suite in `contract.py` reads nothing else about a family. Parameters are those of three components, in numbers that
+binary floating point holds exactly, so that moving and rescaling them costs no rounding of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+import bayesmix as bm
+from bayesmix.priors import Prior
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """One family, or one structure of it, and who else knows its density.
+
+    scipy, pymc : parameters of one component -> SciPy's frozen distribution, PyMC's unnamed one
+    moved : (params, offset, scale) -> parameters of ``scale * x + offset``; None where that makes no sense
+    off_support : values whose density is zero
+    """
+
+    name: str
+    component: bm.Component
+    params: dict
+    scipy: Callable
+    pymc: Callable
+    moved: Callable | None = None
+    off_support: tuple = ()
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def n_components(self) -> int:
+        return len(self.params["weights"])
+
+    @property
+    def n_features(self) -> int:
+        return self.params["mu"].shape[1] if self.component.multivariate else 1
+
+    @property
+    def mixture(self) -> bm.Mixture:
+        return bm.Mixture(self.component, self.n_components)
+
+    @property
+    def with_zero_weight(self) -> dict:
+        """The same parameters, the first component without weight."""
+        return self.params | {"weights": np.array([0.0, 0.25, 0.75])}
+
+    def components(self, params=None) -> list:
+        """SciPy's distribution of each component."""
+        params = params or self.params
+        return [self.scipy(one) for one in split(params)]
+
+    def log_density(self, x, params=None) -> np.ndarray:
+        """SciPy's log density of each component: x (obs, feature) -> (obs, cluster)."""
+        x = x if self.component.multivariate else x[:, 0]
+        return np.stack([logpdf_of(d)(x).reshape(len(x)) for d in self.components(params)], axis=1)
+
+    def data(self, n: int, seed: int = 0, params=None) -> np.ndarray:
+        """Rows (n, feature) of the mixture, drawn by SciPy."""
+        params = params or self.params
+        rng = np.random.default_rng(seed)
+        labels = rng.choice(self.n_components, size=n, p=params["weights"])
+        rows = np.empty((n, self.n_features))
+        for k, component in enumerate(self.components(params)):
+            size = int(np.sum(labels == k))
+            if size:
+                rows[labels == k] = np.reshape(component.rvs(size=size, random_state=rng), (size, -1))
+        return rows
+
+
+def split(params: dict) -> list[dict]:
+    """Parameters of each component by itself, without the weights."""
+    return [{name: value[k] for name, value in params.items() if name != "weights"} for k in range(len(params["weights"]))]
+
+
+def logpdf_of(distribution) -> Callable:
+    """Log density of a SciPy distribution, whatever it is called there."""
+    return getattr(distribution, "logpmf", None) or distribution.logpdf
+
+
+def _pymc(name: str) -> Callable:
+    def make(params):
+        import pymc as pm
+
+        return getattr(pm, name).dist(**params)
+
+    return make
+
+
+def _moved_normal(params, offset, scale):
+    return params | {"mu": params["mu"] * scale + offset, "sigma": params["sigma"] * scale}
+
+
+def _moved_mvnormal(params, offset, scale):
+    return params | {"mu": params["mu"] * scale + offset, "cov": params["cov"] * scale**2}
+
+
+WEIGHTS = np.array([0.1875, 0.3125, 0.5])
+MEANS = np.array([[-2.0, 0.5, 1.0], [1.0, 3.0, -1.5], [4.0, -1.0, 0.25]])
+COVARIANCES = {
+    "full": np.array(
+        [
+            [[1.0, 0.5, -0.25], [0.5, 2.0, 0.5], [-0.25, 0.5, 0.75]],
+            [[0.5, -0.25, 0.0], [-0.25, 0.5, 0.125], [0.0, 0.125, 1.5]],
+            [[2.0, 1.0, 0.5], [1.0, 1.5, 0.25], [0.5, 0.25, 0.5]],
+        ]
+    ),
+    "tied": np.repeat([[[1.0, 0.5, -0.25], [0.5, 2.0, 0.5], [-0.25, 0.5, 0.75]]], 3, axis=0),
+    "diag": np.array([np.diag(v) for v in ([1.0, 0.5, 2.0], [0.25, 1.0, 0.75], [4.0, 0.5, 1.5])]),
+    "spherical": np.array([v * np.eye(3) for v in (0.5, 1.0, 2.25)]),
+}
+HALF_NORMAL = Prior.of("HalfNormal", (0.0, np.inf), sigma=2.0)
+
+
+def _mvnormal(name: str, structure: str, **priors) -> Oracle:
+    return Oracle(
+        name,
+        bm.MvNormal(covariance=structure, **priors),
+        {"weights": WEIGHTS, "mu": MEANS, "cov": COVARIANCES[structure]},
+        scipy=lambda p: stats.multivariate_normal(p["mu"], p["cov"]),
+        pymc=_pymc("MvNormal"),
+        moved=_moved_mvnormal,
+    )
+
+
+ROWS = [
+    Oracle(
+        "Normal",
+        bm.Normal(),
+        {"weights": WEIGHTS, "mu": np.array([-2.0, 1.0, 4.0]), "sigma": np.array([0.5, 1.0, 2.0])},
+        scipy=lambda p: stats.norm(p["mu"], p["sigma"]),
+        pymc=_pymc("Normal"),
+        moved=_moved_normal,
+    ),
+    _mvnormal("MvNormal full", "full"),
+    _mvnormal("MvNormal tied", "tied"),
+    _mvnormal("MvNormal diag", "diag"),
+    _mvnormal("MvNormal spherical", "spherical"),
+    Oracle(
+        "Poisson",
+        bm.Poisson(),
+        {"weights": WEIGHTS, "mu": np.array([0.5, 4.0, 16.0])},
+        scipy=lambda p: stats.poisson(p["mu"]),
+        pymc=_pymc("Poisson"),
+        off_support=(-1.0, 0.5, 2.25, -0.5),
+    ),
+]
+
+# The same families under other priors: what is promised of models holds for these too.
+PRIOR_ROWS = [
+    *ROWS,
+    _mvnormal("MvNormal full, LKJ", "full", sigma=HALF_NORMAL, corr=bm.LKJ(2.0)),
+    _mvnormal("MvNormal tied, LKJ", "tied", sigma=HALF_NORMAL),
+    _mvnormal("MvNormal diag, HalfNormal", "diag", sigma=HALF_NORMAL),
+]

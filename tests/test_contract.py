@@ -1,0 +1,62 @@
+"""Every promise of `contract.py`, for every family of `oracles.py`."""
+
+import numpy as np
+import pytest
+from contract import MODEL_PROMISES, PROMISES, pass_by_formula
+from oracles import PRIOR_ROWS, ROWS
+
+CASES = [pytest.param(check, row, id=f"{row}-{check.__name__}") for check, applies in PROMISES for row in ROWS if applies(row)]
+MODEL_CASES = [pytest.param(check, row, id=f"{row}-{check.__name__}") for check in MODEL_PROMISES for row in PRIOR_ROWS]
+
+
+@pytest.mark.parametrize("check, row", CASES)
+def test_family_keeps(check, row):
+    check(row)
+
+
+@pytest.mark.parametrize("check, row", MODEL_CASES)
+def test_model_keeps(check, row):
+    check(row)
+
+
+def test_every_family_has_a_row():
+    from bayesmix.components import FAMILIES
+    from bayesmix.components.covariance import STRUCTURES
+
+    assert {type(row.component).__name__ for row in ROWS} == set(FAMILIES)
+    assert {row.component.covariance for row in ROWS if row.component.multivariate} == set(STRUCTURES)
+
+
+def test_the_operation_compiled_by_numba_is_the_formula():
+    """All kernels in one PyTensor function of mode NUMBA: value, and gradient by autodiff through the operation."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    from bayesmix.arrays import as_data
+    from bayesmix.likelihood.formula import log_of_weights
+    from bayesmix.likelihood.likelihood import Likelihood
+    from bayesmix.likelihood.op import MixtureLogLikelihood
+
+    rows = {row.component.kernel: row for row in ROWS}  # one family for each kernel
+    inputs, outputs, values = [], [], []
+    for kernel, row in rows.items():
+        prepared = row.component.rows(as_data(row.data(200)))
+        arguments = [log_of_weights(row.params["weights"]), *row.component.kernel_arguments(row.params)]
+        symbols = [pt.tensor(f"{kernel}_{i}", dtype="float64", shape=value.shape) for i, value in enumerate(arguments)]
+        value = 2.0 * MixtureLogLikelihood(kernel)(prepared.x, prepared.weights, *symbols)[0]
+        inputs += symbols
+        values += arguments
+        outputs += [value, *pytensor.grad(value, symbols)]
+    results = iter(pytensor.function(inputs, outputs, mode="NUMBA")(*values))
+    for kernel, row in rows.items():
+        value, d_weights, d_a, d_b = (np.asarray(next(results)) / 2.0 for _ in range(4))
+        data = as_data(row.data(200))
+        expected, weighted, _ = pass_by_formula(row, data.values, row.params)
+        assert np.isclose(value + row.component.rows(data).log_base_measure, expected, rtol=1e-10), kernel
+        np.testing.assert_allclose(d_weights, weighted.sum(axis=0), rtol=1e-10, err_msg=kernel)
+        # The chain rule on to the free coordinates, whose gradient the contract compares with differences.
+        function = Likelihood(row.component, data, row.n_components)
+        gradient = function.value_and_gradient(function.to_vector(row.params))[1][row.n_components - 1 :]
+        np.testing.assert_allclose(
+            row.component.vector_gradient(row.params, d_a, d_b), gradient, rtol=1e-9, atol=1e-9, err_msg=kernel
+        )

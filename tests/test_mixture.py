@@ -1,0 +1,198 @@
+"""A mixture is a value: it cannot change, prints as it is written, says what is wrong, and becomes a PyMC model."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import bayesmix as bm
+from bayesmix.priors import Prior
+
+HALF_NORMAL = Prior.of("HalfNormal", (0.0, np.inf), sigma=2.0)
+MIXTURES = [
+    bm.Mixture(bm.Normal(), 2),
+    bm.Mixture(bm.Normal(mu=Prior.of("Normal", mu=0.0, sigma=10.0), sigma=HALF_NORMAL), 3, weights=bm.Dirichlet(2.5)),
+    bm.Mixture(bm.Normal(sigma=bm.ScaledInverseChiSquared(3, 2.0)), 1),
+    bm.Mixture(bm.MvNormal(), 2, weights=bm.Dirichlet([1, 2])),
+    bm.Mixture(bm.MvNormal(cov=bm.InverseWishart(5, [[2.0, 0.5], [0.5, 1.0]])), 2),
+    bm.Mixture(bm.MvNormal(covariance="tied", sigma=HALF_NORMAL, corr=bm.LKJ(4)), 2),
+    bm.Mixture(bm.MvNormal(covariance="diag", sigma=bm.ScaledInverseChiSquared(4, [1.0, 2.0])), 2),
+    bm.Mixture(bm.MvNormal(covariance="spherical", mu=Prior.of("Normal", mu=[0.0, 5.0], sigma=1.0)), 4),
+    bm.Mixture(bm.Poisson(mu=Prior.of("Gamma", (0.0, np.inf), alpha=2.0, beta=1.0)), 2),
+]
+
+
+# -- a value ---------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mixture", MIXTURES, ids=str)
+def test_a_mixture_cannot_be_changed(mixture):
+    for owner, name in ((mixture, "n_components"), (mixture, "weights"), (mixture.component, "mu")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(owner, name, None)
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids=str)
+def test_equal_specifications_are_equal(mixture):
+    twin = dataclasses.replace(mixture, component=dataclasses.replace(mixture.component))
+    assert twin == mixture and hash(twin) == hash(mixture)
+    assert dataclasses.replace(mixture, n_components=mixture.n_components, weights=bm.Dirichlet(7.0)) != mixture
+
+
+@pytest.mark.parametrize("mixture", MIXTURES, ids=str)
+def test_a_mixture_goes_through_json_unchanged(mixture):
+    assert bm.Mixture.from_dict(json.loads(json.dumps(mixture.to_dict()))) == mixture
+
+
+def test_it_prints_as_it_is_written():
+    assert str(MIXTURES[0]) == "Mixture of 2 Normal() components, weights ~ Dirichlet(1)"
+    assert repr(MIXTURES[0]) == str(MIXTURES[0])
+    assert str(MIXTURES[1]) == (
+        "Mixture of 3 Normal(mu=Normal(mu=0, sigma=10), sigma=HalfNormal(sigma=2)) components, weights ~ Dirichlet(2.5)"
+    )
+    assert "of 1 Normal(" in str(MIXTURES[2]) and "component," in str(MIXTURES[2])
+    assert "Dirichlet([1, 2])" in str(MIXTURES[3])
+    assert "covariance='tied'" in str(MIXTURES[5]) and "LKJ(eta=4)" in str(MIXTURES[5])
+
+
+def test_numpy_integers_count_components():
+    assert bm.Mixture(bm.Normal(), np.int64(3)) == bm.Mixture(bm.Normal(), 3)
+
+
+# -- what is wrong ---------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        ({"n_components": 0}, ValueError, "n_components=0 .* at least 1"),
+        ({"n_components": -1}, ValueError, "n_components=-1 .* at least 1"),
+        ({"n_components": 2.5}, TypeError, "n_components=2.5 .* whole number"),
+        ({"n_components": 2.0}, TypeError, "n_components=2.0 .* whole number"),
+        ({"n_components": True}, TypeError, "n_components=True .* whole number"),
+        ({"n_components": "2"}, TypeError, "n_components='2' .* whole number"),
+        ({"n_components": [1, 2]}, TypeError, r"n_components=\[1, 2\] .* fit each"),
+        ({"component": bm.Normal}, TypeError, r"the class Normal; call it .* bm.Normal\(\)"),
+        ({"component": "normal"}, TypeError, "family of components such as .* 'normal' of type str"),
+        ({"component": None}, TypeError, "family of components"),
+        ({"weights": bm.Dirichlet([1, 2, 3])}, ValueError, "3 concentrations but the mixture has 2 components"),
+        ({"weights": 1.0}, TypeError, "weights must be a prior such as bm.Dirichlet"),
+        ({"weights": [0.5, 0.5]}, TypeError, "weights must be a prior"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_a_wrong_argument_is_named(arguments, error, words):
+    with pytest.raises(error, match=words):
+        bm.Mixture(**({"component": bm.Normal(), "n_components": 2} | arguments))
+
+
+@pytest.mark.parametrize("alpha", [-1.0, 0.0, np.nan, np.inf, [1.0, -1.0], [], [[1.0]]], ids=str)
+def test_concentrations_must_be_positive(alpha):
+    with pytest.raises(ValueError, match="positive finite numbers"):
+        bm.Dirichlet(alpha)
+
+
+@pytest.mark.parametrize(
+    "arguments, error, words",
+    [
+        ({"covariance": "VVV"}, ValueError, "covariance='VVV' is not known; use one of full, diag, tied, spherical"),
+        ({"covariance": ["full", "tied"]}, ValueError, "is not known"),
+        ({"cov": HALF_NORMAL}, TypeError, r"bm.InverseWishart\(nu, psi\)"),
+        ({"corr": 2.0, "sigma": HALF_NORMAL}, TypeError, r"bm.LKJ\(eta\)"),
+        ({"corr": bm.LKJ(2)}, ValueError, "corr needs a prior of the standard deviations"),
+        ({"cov": bm.InverseWishart(4, np.eye(2)), "sigma": HALF_NORMAL}, ValueError, "not both"),
+        ({"covariance": "diag", "corr": bm.LKJ(2)}, ValueError, '"diag" has no correlations'),
+        ({"covariance": "spherical", "cov": bm.InverseWishart(4, np.eye(2))}, ValueError, '"spherical" has no correlations'),
+        ({"sigma": bm.ScaledInverseChiSquared(3, 1.0)}, ValueError, "needs a PreliZ distribution"),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
+)
+def test_priors_that_do_not_go_together_are_refused(arguments, error, words):
+    with pytest.raises(error, match=words):
+        bm.MvNormal(**arguments)
+
+
+# -- the PyMC model ----------------------------------------------------------------------------------------------------------
+FRAME = pd.DataFrame(
+    np.random.default_rng(1).normal([[0, 5]], [[1, 2]], size=(30, 2)),
+    columns=["height", "weight"],
+    index=[f"row {i}" for i in range(30)],
+)
+
+
+@pytest.fixture(scope="module")
+def multivariate():
+    return bm.Mixture(bm.MvNormal(), n_components=3).to_pymc(FRAME)
+
+
+def test_the_model_names_its_dims_and_coords(multivariate):
+    model = multivariate
+    assert list(model.coords["cluster"]) == [0, 1, 2]
+    assert list(model.coords["feature"]) == ["height", "weight"]
+    assert list(model.coords["obs"]) == list(FRAME.index)
+    dims = model.named_vars_to_dims
+    assert tuple(dims["weights"]) == ("cluster",)
+    assert tuple(dims["mu"]) == ("cluster", "feature")
+    assert tuple(dims["cov"]) == ("cluster", "feature", "feature_2")
+    assert tuple(dims["x"]) == ("obs", "feature")
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["", "row weights"])
+@pytest.mark.parametrize("family", ["Normal", "MvNormal", "Poisson"])
+def test_the_model_does_what_a_pymc_model_does(family, weighted):
+    """Prior, pointwise log-likelihood and posterior predictive, by PyMC's own functions."""
+    import pymc as pm
+
+    rng = np.random.default_rng(2)
+    x = {"Normal": rng.normal(size=20), "MvNormal": rng.normal(size=(20, 2)), "Poisson": rng.poisson(3.0, size=20)}[family]
+    weights = rng.uniform(0.5, 2, size=20) if weighted else None
+    mixture = bm.Mixture(getattr(bm, family)(), n_components=2)
+    model, python = mixture.to_pymc(x, weights=weights), {"mode": "FAST_COMPILE"}
+    tree = pm.sample_prior_predictive(draws=6, model=model, random_seed=1, compile_kwargs=python)
+    assert tree["prior_predictive"]["x"].shape == (1, 6, *x.shape)
+    assert len(np.unique(tree["prior_predictive"]["x"])) > 6
+    tree["posterior"] = tree["prior"]
+    pm.compute_log_likelihood(tree, model=model, progressbar=False, compile_kwargs=python)
+    pointwise = tree["log_likelihood"]["x"]
+    assert pointwise.dims == ("chain", "draw", "obs")
+    for draw in range(6):
+        at = {name: tree["prior"][name].values[0, draw] for name in ("weights", "mu")}
+        if family == "Normal":
+            density = stats.norm(at["mu"], tree["prior"]["sigma"].values[0, draw]).pdf(x[:, None])
+        elif family == "Poisson":
+            density = stats.poisson(at["mu"]).pmf(x[:, None])
+        else:
+            cov = tree["prior"]["cov"].values[0, draw]
+            density = np.stack([stats.multivariate_normal(m, c).pdf(x) for m, c in zip(at["mu"], cov, strict=True)], axis=1)
+        expected = np.log(density @ at["weights"]) * (1.0 if weights is None else weights)
+        np.testing.assert_allclose(pointwise.values[0, draw], expected, rtol=1e-8, err_msg=f"draw {draw}")
+    predictive = pm.sample_posterior_predictive(
+        tree, model=model, random_seed=1, progressbar=False, compile_kwargs=python
+    )["posterior_predictive"]["x"]
+    assert predictive.shape == (1, 6, *x.shape)
+    assert np.all(np.isfinite(predictive))
+
+
+def test_posterior_predictive_rows_come_from_their_components():
+    """Components far apart and very uneven: their shares and spreads in the replicated rows are those of the parameters."""
+    import pymc as pm
+    import xarray as xr
+
+    x = np.concatenate([np.zeros(5), np.full(5, 100.0)]) + np.random.default_rng(3).normal(size=10)
+    model = bm.Mixture(bm.Normal(), 2).to_pymc(x)
+    values = {"weights": [0.2, 0.8], "mu": [0.0, 100.0], "sigma": [1.0, 3.0]}
+    n = 1000
+    posterior = {name: (("chain", "draw", "cluster"), np.tile(value, (1, n, 1))) for name, value in values.items()}
+    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords={"cluster": [0, 1]})})
+    drawn = pm.sample_posterior_predictive(
+        tree, model=model, random_seed=1, progressbar=False, compile_kwargs={"mode": "FAST_COMPILE"}
+    )["posterior_predictive"]["x"].values.ravel()
+    first = drawn < 50
+    assert abs(first.mean() - 0.2) < 4.5 * np.sqrt(0.16 / drawn.size)
+    for part, mean, sd in ((drawn[first], 0.0, 1.0), (drawn[~first], 100.0, 3.0)):
+        assert stats.kstest(part, stats.norm(mean, sd).cdf).pvalue > 1e-5
+
+
+def test_one_component_has_a_fixed_weight():
+    model = bm.Mixture(bm.Normal(), 1).to_pymc(np.arange(10.0))
+    assert "weights" not in {rv.name for rv in model.free_RVs}
+    assert model["weights"].eval() == [1.0]
