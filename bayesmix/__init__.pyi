@@ -16,3 +16,5 @@ from .priors import InverseWishart as InverseWishart
 from .priors import ScaledInverseChiSquared as ScaledInverseChiSquared
 from .relabelling import relabel as relabel
 from .storage import load as load
+
+__version__: str

@@ -5,6 +5,7 @@ The measures work on plain arrays; `Agreement` holds what they say of every pair
 
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -13,8 +14,8 @@ from . import prediction
 from .fit import Fit
 from .likelihood import formula
 
-DRAWS = 400  # draws, evenly spaced, that a posterior density is averaged over
-POINTS = 2000  # points drawn from each of two densities to compare them
+DRAWS = 300  # draws, evenly spaced, that a posterior density is averaged over
+POINTS = 1000  # points drawn from each of two densities to compare them
 GRID = 1024  # points of a kernel density estimate
 LARGEST_SUM = 100_000  # support points of a discrete family that are summed one by one
 
@@ -43,7 +44,7 @@ class Agreement:
     marginals: xr.Dataset
     density: xr.Dataset
     classification: xr.Dataset
-    rows: object
+    rows: Any  # pandas.DataFrame
 
     def __getitem__(self, name: str):
         """`agreement["density"]` is `agreement.density`."""
@@ -77,7 +78,7 @@ class Agreement:
         )
 
 
-def agreement(fits: dict[str, Fit], responsibilities: dict, draws: dict, entries: list, template: xr.Dataset) -> Agreement:
+def agreement(fits: dict[str, Fit], responsibilities: dict, draws: dict, entries: list, template) -> Agreement:
     """Compare every pair of fits, whose components have been matched before.
 
     Parameters
@@ -106,7 +107,7 @@ def agreement(fits: dict[str, Fit], responsibilities: dict, draws: dict, entries
     )
 
 
-# -- marginals -----------------------------------------------------------------------------------------------------------
+# -- marginals -------------------------------------------------------------------------------------------------------
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     r"""Shared area of the distributions that two sets of draws come from: :math:`\int \min(f, g)`.
 
@@ -183,7 +184,7 @@ def _overlaps(pairs, draws, entries, template) -> dict:
     return out
 
 
-# -- densities -----------------------------------------------------------------------------------------------------------
+# -- densities -------------------------------------------------------------------------------------------------------
 DISTANCES = ("hellinger", "total_variation", "hellinger_error", "total_variation_error")
 
 
@@ -199,7 +200,7 @@ def distances(fits: dict[str, Fit], pairs) -> list[dict]:
 
     def at(name, source):
         if (name, source) not in log_density:
-            log_density[name, source] = thin[name].logpdf(sampled(source)).values
+            log_density[name, source] = np.asarray(thin[name].logpdf(sampled(source)))
         return log_density[name, source]
 
     found = []
@@ -209,7 +210,7 @@ def distances(fits: dict[str, Fit], pairs) -> list[dict]:
         if components[0].discrete != components[1].discrete:
             found.append(dict.fromkeys(DISTANCES, np.nan))  # densities of different measures
         elif support is not None:
-            log_p, log_q = (thin[name].logpdf(support[0][:, None]).values for name in (a, b))
+            log_p, log_q = (np.asarray(thin[name].logpdf(support[0][:, None])) for name in (a, b))
             found.append(distance(log_p, log_q, support[1]))
         else:
             log_p, log_q = (np.concatenate([at(name, source) for source in (a, b)]) for name in (a, b))
@@ -286,17 +287,18 @@ def thinned(fit: Fit, n_draws: int) -> Fit:
     step = -(-posterior.sizes["chain"] * posterior.sizes["draw"] // n_draws)
     if step == 1:
         return fit
-    groups = {name: fit.tree[name].to_dataset() for name in ("observed_data", "constant_data") if name in fit.tree.children}
+    kept = {"observed_data", "constant_data"} & set(fit.tree.children)
+    groups = {name: fit.tree[name].to_dataset() for name in kept}
     tree = xr.DataTree.from_dict({"posterior": posterior.isel(draw=slice(step // 2, None, step)), **groups})
     tree.attrs = dict(fit.tree.attrs)
     return Fit(fit.mixture, tree)
 
 
-# -- rows ----------------------------------------------------------------------------------------------------------------
+# -- rows ------------------------------------------------------------------------------------------------------------
 def responsibilities(fit: Fit) -> np.ndarray:
     """Responsibilities (obs, cluster) of the fit's own rows, over at most 2000 draws."""
     data, fit = fit.data, thinned(fit, 2000)
-    return prediction.over_rows(fit, data, _responsibilities, ("obs", "cluster"), None).values
+    return np.asarray(prediction.over_rows(fit, data, _responsibilities, ("obs", "cluster"), None))
 
 
 def _responsibilities(component, x, log_weights, params):

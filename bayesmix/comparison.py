@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ DOUBTFUL_MARGIN = 0.05  # share of the rows by which a matching of components mu
 KHAT = 0.7  # above this an approximation is not corrected by importance weights (Vehtari et al. 2024)
 CLOSE, FAR = 0.5, 1.0  # differences of estimates in standard errors: below CLOSE they agree, above FAR they differ
 WIDTH = 1.25  # standard errors whose ratio is beyond this, or its inverse, are spoken of
+SAME_ELPD = 4.0  # nats: smaller differences in elpd say little (Sivula, Magnusson & Vehtari 2020)
 ENGINES = {"em": "EM", "nuts": "NUTS", "advi": "ADVI", "parameters": "given"}
 
 
@@ -40,8 +42,8 @@ class Comparison:
         method has none: EM without ``uncertainty``, and fits of another family or number of components.
     elpd : pandas.DataFrame
         Expected log predictive density by leave-one-out cross-validation, best first, in nats: the columns of
-        `arviz.compare`, ``khat_max`` and ``khat_bad`` (rows whose Pareto k is too large), and ``basis``, on what the
-        row rests. Fits without draws have no elpd.
+        `arviz.compare`, ``khat_max`` and ``khat_bad`` (rows whose Pareto k is too large, out of ``n_rows``), and
+        ``basis``, on what it rests. Fits without draws have no elpd.
     diagnostics : pandas.DataFrame
         One row per method: how the run went and what it costs.
     agreement : Agreement
@@ -56,8 +58,8 @@ class Comparison:
     reference: str
     ci_prob: float
     parameters: xr.Dataset
-    elpd: object
-    diagnostics: object
+    elpd: Any  # pandas.DataFrame, which is not imported for its name alone
+    diagnostics: Any
     agreement: Agreement
     conclusion: tuple
     notes: tuple
@@ -71,7 +73,7 @@ class Comparison:
         return _alike(self.fits[name], self.fits[self.reference])
 
     def table(self):
-        """The parameters for reading: rows such as "mu[0, eruptions]", one column of text per method.
+        """Tell the parameters for reading: rows such as "mu[0, eruptions]", one column of text per method.
 
         A cell holds "estimate ± se [lower, upper]", rounded to two digits of the standard error. Of a symmetric
         matrix each entry is shown once, and zeros that belong to the structure are left out.
@@ -84,7 +86,8 @@ class Comparison:
 
         rows, shown = self.entries, [name for name in self.fits if self._is_shown(name)]
         cells = {
-            name: [_cell(self.parameters[e.variable].sel({"method": name}).values[:, *e.index]) for e in rows] for name in shown
+            name: [_cell(self.parameters[e.variable].sel({"method": name}).values[:, *e.index]) for e in rows]
+            for name in shown
         }
         table = pd.DataFrame(cells, index=pd.Index([e.label for e in rows], name="parameter"))
         table.attrs["cell"] = f"estimate ± standard error [{self.ci_prob:.0%} equal-tailed interval]"
@@ -196,18 +199,18 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
         if fit.engine == "em" and not fit.has_draws
     ]
     parameters = _parameters(fits, comparable, reference, ci_prob)
-    elpd, remarks = _elpd(fits)
+    elpd, remarks, accuracy = _elpd(fits)
     notes += remarks
     template = _without_draws(fits[reference])
     draws = {name: _draws(fit) if name in comparable and fit.has_draws else None for name, fit in fits.items()}
     agreed = agreement(fits, posterior_of_labels, draws, _entries(comparable), template)
-    conclusion = _conclude(fits, comparable, reference, parameters, elpd, agreed)
+    conclusion = _conclude(fits, comparable, reference, parameters, agreed, accuracy)
     return Comparison(
         fits, reference, ci_prob, parameters, elpd, _diagnostics(fits), agreed, tuple(conclusion), tuple(notes)
     )
 
 
-# -- what is compared ----------------------------------------------------------------------------------------------------
+# -- what is compared ------------------------------------------------------------------------------------------------
 def _named(fits) -> dict[str, Fit]:
     if isinstance(fits, Fit):
         raise TypeError('fits is one Fit; give a dict of names and fits, for example {"EM": mle, "NUTS": post}.')
@@ -228,7 +231,9 @@ def _named(fits) -> dict[str, Fit]:
         if not isinstance(name, str) or not name:
             raise TypeError(f"names of fits are text, but one is {name!r}.")
         if not isinstance(fit, Fit):
-            raise TypeError(f"{name!r} is of type {type(fit).__name__}; only fits, as the engines return them, can be compared.")
+            raise TypeError(
+                f"{name!r} is of type {type(fit).__name__}; only fits, as the engines return them, can be compared."
+            )
         if fit.data.n_obs == 0:
             raise ValueError(f"{name!r} has no data to compare on; pass data= to Fit.from_parameters.")
     return named
@@ -247,9 +252,11 @@ def _check_same_data(fits) -> None:
             raise ValueError(f"{said}: its columns are {', '.join(own.feature)} instead of {', '.join(data.feature)}.")
         if not np.array_equal(own.values, data.values):
             rows = np.flatnonzero((own.values != data.values).any(axis=1))
-            raise ValueError(f"{said}: {len(rows)} of {data.n_obs} rows have other values, the first is obs {data.obs[rows[0]]}.")
-        weights = [np.ones(d.n_obs) if d.weights is None else d.weights for d in (own, data)]
-        if not np.array_equal(*weights):
+            raise ValueError(
+                f"{said}: {len(rows)} of {data.n_obs} rows have other values, the first is obs {data.obs[rows[0]]}."
+            )
+        mine, given = (np.ones(d.n_obs) if d.weights is None else d.weights for d in (own, data))
+        if not np.array_equal(mine, given):
             raise ValueError(f"{said}: its rows have other weights.")
 
 
@@ -259,13 +266,13 @@ def _align(fits, reference):
     aligned, notes = {}, []
     for name, fit in fits.items():
         if fit.verdict not in TRUSTED and fit.has_draws and fit.engine != "em":
-            notes.append(f"{name}: {fit.verdict}. {fit.message}")
+            notes.append(f"{name}: {spoken(fit)}")
         if name != reference and fit.mixture.n_components == fits[reference].mixture.n_components:
             order, margin = align_to(found[reference], found[name])
             if margin < DOUBTFUL_MARGIN:
                 notes.append(
-                    f"The components of {name} could be matched to those of {reference} only doubtfully: another matching "
-                    f"is worse by {margin:.1%} of the rows. Do not compare single components."
+                    f"The components of {name} could be matched to those of {reference} only doubtfully: another "
+                    f"matching is worse by {margin:.1%} of the rows. Do not compare single components."
                 )
             fit, found[name] = permuted(fit, order), found[name][:, order]
         aligned[name] = fit
@@ -273,7 +280,7 @@ def _align(fits, reference):
 
 
 def permuted(fit: Fit, order: np.ndarray) -> Fit:
-    """The same fit with its components in another order: component c is what `order[c]` was."""
+    """Make the same fit with its components in another order: component c is what `order[c]` was."""
     if np.array_equal(order, np.arange(fit.mixture.n_components)):
         return fit
     tree = xr.DataTree()
@@ -288,14 +295,14 @@ def permuted(fit: Fit, order: np.ndarray) -> Fit:
 
 
 def _alike(fit, other) -> bool:
-    """Do two fits have the same parameters, of the same shape?"""
+    """Tell whether two fits have the same parameters, of the same shape."""
     return (
         type(fit.mixture.component) is type(other.mixture.component)
         and fit.mixture.n_components == other.mixture.n_components
     )
 
 
-# -- parameters ----------------------------------------------------------------------------------------------------------
+# -- parameters ------------------------------------------------------------------------------------------------------
 def _draws(fit) -> dict:
     """Draws of the parameters in group posterior, (draws, cluster, ...); of EM those of the sampling distribution."""
     posterior = parameters_of(fit, "posterior")
@@ -303,7 +310,7 @@ def _draws(fit) -> dict:
 
 
 def _without_draws(fit) -> xr.Dataset:
-    """The parameters, (cluster, ...), with their dims and coords."""
+    """Take the parameters, (cluster, ...), with their dims and coords."""
     dataset = parameters_of(fit, "point" if "point" in fit.tree.children else "posterior")
     return dataset.isel({dim: 0 for dim in ("chain", "draw") if dim in dataset.dims}, drop=True)
 
@@ -334,14 +341,16 @@ def _parameters(fits, comparable, reference, ci_prob) -> xr.Dataset:
         coords={"method": list(fits), "quantity": list(QUANTITIES), **template.coords},
         attrs={"interval": f"equal-tailed, probability {ci_prob:g}", "ci_prob": ci_prob, "reference": reference},
     )
-    dataset.coords["basis"] = "method", [basis(fit) if name in comparable else "not compared" for name, fit in fits.items()]
+    bases = [basis(fit) if name in comparable else "not compared" for name, fit in fits.items()]
+    dataset.coords["basis"] = "method", bases
     return dataset
 
 
 def basis(fit: Fit) -> str:
     """Say what the estimates and standard errors of a fit are."""
     if fit.engine == "em":
-        method = {"laplace": "Laplace approximation", "bootstrap": "bootstrap"}.get(fit.tree.attrs.get("uncertainty", ""))
+        methods = {"laplace": "Laplace approximation", "bootstrap": "bootstrap"}
+        method = methods.get(fit.tree.attrs.get("uncertainty", ""), "draws")
         draws = f"standard deviation of its sampling distribution ({method})" if fit.has_draws else "none"
         return f"maximum-likelihood estimate; standard error: {draws}"
     if not fit.has_draws:
@@ -360,7 +369,7 @@ def _cell(quantities) -> str:
     return f"{number(estimate, 2, se)} ± {number(se, 2)} [{number(lower, 2, se)}, {number(upper, 2, se)}]"
 
 
-# -- predictive accuracy ---------------------------------------------------------------------------------------------------
+# -- predictive accuracy ---------------------------------------------------------------------------------------------
 def leave_one_out(fit: Fit):
     """Leave-one-out cross-validation by Pareto-smoothed importance sampling, and in words on what it rests.
 
@@ -379,24 +388,27 @@ def leave_one_out(fit: Fit):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak of Pareto k, which `khat_max`, `khat_bad` and a note give
         if corrected:
-            loo = az.loo_approximate_posterior(fit.tree, log_p=stats["log_p"], log_q=stats["log_q"], var_name="x", pointwise=True)
+            weights = {name: stats[name] for name in ("log_p", "log_q")}
+            loo = az.loo_approximate_posterior(fit.tree, **weights, var_name="x", pointwise=True)
         else:
             loo = az.loo(fit.tree, var_name="x", pointwise=True)
     if fit.engine == "nuts":
         words = "posterior draws (NUTS)"
     elif fit.engine == "em":
-        words = f"draws from the estimate's sampling distribution ({fit.tree.attrs.get('uncertainty', 'em')}), not a posterior"
+        method = fit.tree.attrs.get("uncertainty", "em")
+        words = f"draws from the estimate's sampling distribution ({method}), not a posterior"
         words += ", importance-corrected" if corrected else ""
     elif fit.engine == "advi":
         khat = fit.tree.attrs.get("khat", np.nan)
-        words = f"variational draws, importance-corrected (k-hat {khat:.2f})" if corrected else "variational draws, not corrected"
+        words = f"importance-corrected (k-hat {khat:.2f})" if corrected else "not corrected"
+        words = f"variational draws, {words}"
     else:
         words = f"draws by {fit.engine}"
     return loo, words
 
 
 def _elpd(fits):
-    """The table of elpd, and notes."""
+    """Make the table of elpd, notes, and a sentence on the differences."""
     import pandas as pd
 
     found, bases, notes = {}, {}, []
@@ -413,17 +425,13 @@ def _elpd(fits):
         else:
             found[name], bases[name] = leave_one_out(fit)
     if not found:
-        columns = ["rank", "elpd", "se", "elpd_diff", "dse", "weight", "khat_max", "khat_bad", "basis"]
-        return pd.DataFrame(columns=columns), notes
-    import arviz as az
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # small differences and few rows: columns diag_diff and diag_elpd say so
-        table = pd.DataFrame(az.compare(found, method="stacking", round_to="none"))
-    table.index.name = "method"
+        columns = ["rank", "elpd", "se", "elpd_diff", "dse", "weight", "khat_max", "khat_bad", "n_rows", "basis"]
+        return pd.DataFrame(columns=columns), notes, None
+    table = _rank(found)
     khat = {name: np.asarray(loo.pareto_k) for name, loo in found.items()}
     table["khat_max"] = [float(khat[name].max()) for name in table.index]
     table["khat_bad"] = [int((khat[name] > found[name].good_k).sum()) for name in table.index]
+    table["n_rows"] = [khat[name].size for name in table.index]
     table["basis"] = [bases[name] for name in table.index]
     for name in table.index:
         if bad := int(table.loc[name, "khat_bad"]):
@@ -435,7 +443,18 @@ def _elpd(fits):
         notes.append("Families of counts and of continuous values are compared: their elpd are per unit of the data.")
     if next(iter(fits.values())).data.weights is not None:
         notes.append("Rows have weights: elpd leaves out a row with all its weight at once.")
-    return table, notes
+    return table, notes, _accuracy(found, table) if len(found) > 1 else None
+
+
+def _rank(found: dict):
+    """Make the table of `arviz.compare`, best first."""
+    import arviz as az
+    import pandas as pd
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # small differences and few rows: columns diag_diff and diag_elpd say so
+        table = pd.DataFrame(az.compare(found, method="stacking", round_to="none"))
+    return table.rename_axis("method")
 
 
 def _diagnostics(fits):
@@ -454,18 +473,18 @@ def _diagnostics(fits):
     return pd.DataFrame(rows, index=pd.Index(list(fits), name="method"))
 
 
-# -- words -------------------------------------------------------------------------------------------------------------------
-def _conclude(fits, comparable, reference, parameters, elpd, agreed) -> list[str]:
+# -- words -----------------------------------------------------------------------------------------------------------
+def _conclude(fits, comparable, reference, parameters, agreed, accuracy) -> list[str]:
     """Say what the comparison comes to."""
     sentences = []
     for name, fit in fits.items():
         if not fit.converged or (fit.engine == "nuts" and fit.verdict not in TRUSTED):
-            verdict = fit.verdict if fit.verdict not in ("converged", "not converged") else "did not converge"
-            sentences.append(f"Mind {name}: {verdict}. {fit.message}")
+            sentences.append(f"Mind {name}: {spoken(fit)}")
         khat = fit.tree.attrs.get("khat", np.nan)
         if khat > KHAT:
             sentences.append(
-                f"{name} approximates the posterior badly (k-hat {khat:.2f}, limit {KHAT}): do not rely on its intervals."
+                f"By its k-hat of {khat:.2f} (limit {KHAT}) {name} approximates the posterior poorly: rely on its "
+                "intervals only as far as they agree with those of NUTS."
             )
     trusted = [name for name, fit in fits.items() if fit.engine == "nuts" and fit.verdict in TRUSTED]
     yardstick = trusted[0] if trusted else reference
@@ -475,11 +494,17 @@ def _conclude(fits, comparable, reference, parameters, elpd, agreed) -> list[str
         for name in comparable
         if name != yardstick and yardstick in comparable and (said := _widths(name, yardstick, comparable, parameters))
     ]
-    if len(elpd) > 1:
-        sentences.append(_accuracy(elpd))
+    if accuracy:
+        sentences.append(accuracy)
     if not sentences:
         sentences.append(f"{reference}: {fits[reference].message}")
     return sentences
+
+
+def spoken(fit: Fit) -> str:
+    """Say the verdict and the message of a fit, the verdict once."""
+    begins = fit.message.lower().startswith(fit.verdict.partition(" (")[0].lower())
+    return fit.message if begins or fit.verdict == "converged" else f"{fit.verdict}. {fit.message}"
 
 
 def _pair(name, yardstick, comparable, parameters, agreed) -> str:
@@ -492,7 +517,10 @@ def _pair(name, yardstick, comparable, parameters, agreed) -> str:
     if name not in comparable or yardstick not in comparable:
         rand = float(agreed.classification["rand"][i])
         apart = density if np.isfinite(variation) else "their densities cannot be compared"
-        return f"{name} and {yardstick} are different mixtures: {apart}; the adjusted Rand index of their classes is {rand:.2f}."
+        return (
+            f"{name} and {yardstick} are different mixtures: {apart}; the adjusted Rand index of their classes is "
+            f"{rand:.2f}."
+        )
     both = {name: comparable[name], yardstick: comparable[yardstick]}
     steps = [(abs(_at(parameters, e, name, 0) - _at(parameters, e, yardstick, 0)), e) for e in _entries(both)]
     scales = [np.nanmax([_at(parameters, e, yardstick, 1), -1.0]) for _, e in steps]
@@ -504,15 +532,19 @@ def _pair(name, yardstick, comparable, parameters, agreed) -> str:
         return f"{name} and {yardstick}: {classified}; {density}."
     largest, label = max(sized)
     unit = "posterior standard deviations" if comparable[yardstick].engine in ("nuts", "advi") else "standard errors"
-    verb = "agree" if largest <= CLOSE and alike >= 0.95 else "differ" if largest > FAR or alike < 0.9 else "agree roughly"
+    verb = "agree roughly"
+    if largest <= CLOSE and alike >= 0.95:
+        verb = "agree"
+    elif largest > FAR or alike < 0.9:
+        verb = "differ"
     return (
-        f"{name} and {yardstick} {verb}: the largest difference of an estimate is {number(largest, 2)} {unit} ({label}), "
-        f"{classified}, and {density}."
+        f"{name} and {yardstick} {verb}: the largest difference of an estimate is {number(largest, 2)} {unit} "
+        f"({label}), {classified}, and {density}."
     )
 
 
 def _widths(name, yardstick, comparable, parameters) -> str:
-    """A sentence on standard errors that differ from the yardstick's, or nothing."""
+    """Write a sentence on standard errors that differ from the yardstick's, or nothing."""
     ratios = []
     for e in _entries({name: comparable[name], yardstick: comparable[yardstick]}):
         own, other = _at(parameters, e, name, 1), _at(parameters, e, yardstick, 1)
@@ -524,19 +556,29 @@ def _widths(name, yardstick, comparable, parameters) -> str:
     if least >= 1 / WIDTH and most <= WIDTH:
         return ""
     return (
-        f"Standard errors of {name} are {number(least, 2)} ({narrowest}) to {number(most, 2)} ({widest}) times those of {yardstick}."
+        f"Standard errors of {name} are {number(least, 2)} ({narrowest}) to {number(most, 2)} ({widest}) times those "
+        f"of {yardstick}."
     )
 
 
-def _accuracy(elpd) -> str:
-    """A sentence on the differences in elpd."""
-    best, others = elpd.index[0], elpd.index[1:]
-    clear = [n for n in others if -elpd.loc[n, "elpd_diff"] > max(2 * elpd.loc[n, "dse"], 1.0)]
+def _accuracy(found: dict, table) -> str:
+    """Write a sentence on the differences in elpd, of methods that are reliable in at least 95 % of the rows."""
+    doubtful = list(table.index[table["khat_bad"] > 0.05 * table["n_rows"]])
+    caveat = f" That of {_listed(doubtful)} is not reliable: Pareto k is too large in many rows." if doubtful else ""
+    found = {name: loo for name, loo in found.items() if name not in doubtful}
+    if len(found) < 2:
+        return f"Expected predictive accuracy (elpd) cannot be compared.{caveat}"
+    ranked = _rank(found)
+    ahead = {str(name): (-row["elpd_diff"], row["dse"]) for name, row in ranked.iloc[1:].iterrows()}
+    clear = {name: pair for name, pair in ahead.items() if pair[0] > max(2 * pair[1], SAME_ELPD)}
     if not clear:
-        least = elpd["elpd_diff"].min()
-        return f"Expected predictive accuracy (elpd) is about the same: the largest difference is {-least:.1f} nats, within its error or below 1 nat."
-    said = ", ".join(f"{name} by {-elpd.loc[name, 'elpd_diff']:.1f} ± {elpd.loc[name, 'dse']:.1f} nats" for name in clear)
-    return f"{best} is expected to predict new rows best (elpd): it beats {said}."
+        largest = max(difference for difference, _ in ahead.values())
+        return (
+            f"Expected predictive accuracy (elpd) is about the same: differences are at most {number(largest, 2)} "
+            f"nats, less than {SAME_ELPD:g} or than twice their standard error.{caveat}"
+        )
+    said = _listed([f"{name} by {difference:.1f} ± {error:.1f} nats" for name, (difference, error) in clear.items()])
+    return f"{ranked.index[0]} is expected to predict new rows best (elpd): it is ahead of {said}.{caveat}"
 
 
 def _at(parameters, entry, method, quantity) -> float:
@@ -556,12 +598,12 @@ def _rows(n) -> str:
     return f"{n} row{'s' * (n != 1)}"
 
 
-# -- tables for people -------------------------------------------------------------------------------------------------------
+# -- tables for people -----------------------------------------------------------------------------------------------
 def _readable_elpd(elpd):
     import pandas as pd
 
     def with_error(value, error):
-        return f"{number(value, 2, max(error, 1.0) if error > 0 else 10.0)} ± {number(error, 2)}" if error > 0 else "best"
+        return f"{number(value, 2, max(error, 1.0))} ± {number(error, 2)}" if error > 0 else "best"
 
     return pd.DataFrame(
         {
@@ -607,5 +649,5 @@ def _readable_diagnostics(table):
 
 
 def _plain(table) -> str:
-    """A data frame of text as plain text, whole, the name of its index above its rows."""
+    """Write a data frame of text as plain text, whole."""
     return table.rename_axis(index=None).to_string(justify="left")

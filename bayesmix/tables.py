@@ -55,7 +55,7 @@ def entries(dataset: xr.Dataset, keep=SAMPLE_DIMS) -> list[Entry]:
 
 
 def _is_fixed(values, *, off_diagonal: bool) -> bool:
-    """Does this entry never vary? values (draws,); of a single draw, only a zero off the diagonal is known not to."""
+    """Tell whether an entry never varies: values (draws,); of a single draw, only a zero off the diagonal."""
     values = values[np.isfinite(values)]
     if len(values) == 0:
         return False
@@ -65,7 +65,7 @@ def _is_fixed(values, *, off_diagonal: bool) -> bool:
 
 
 def parameters_of(fit, group: str) -> xr.Dataset:
-    """The fit's own parameters in a group: nothing that a sampler kept beside them."""
+    """Take the fit's own parameters of a group, without what a sampler kept beside them."""
     return fit.tree[group].to_dataset()[fit._names]
 
 
@@ -93,7 +93,8 @@ def summarise(fit, ci_prob: float = 0.89):
         rows = [entry.label for entry in entries(posterior)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of entries that are constant, which are left out below
-            table = az.summary(xr.DataTree.from_dict({"posterior": posterior}), ci_prob=ci_prob, ci_kind="eti").loc[rows]
+            table = az.summary(xr.DataTree.from_dict({"posterior": posterior}), ci_prob=ci_prob, ci_kind="eti")
+        table = table.loc[rows]
         if estimates is not None:
             table.insert(0, "estimate", [estimates.get(label, np.nan) for label in rows])
     else:
@@ -125,4 +126,4 @@ def number(value: float, digits: int = 3, scale: float | None = None) -> str:
     largest = max(abs(value), size)
     if largest >= 1e7 or largest < 1e-4:
         return f"{value:.{max(0, min(15, place + int(np.floor(np.log10(largest)))))}e}"
-    return f"{round(value, place):,.{max(0, place)}f}" if abs(value) >= 1e4 else f"{round(value, place):.{max(0, place)}f}"
+    return f"{round(value, place) + 0.0:.{max(0, place)}f}"  # + 0.0 turns -0 into 0

@@ -65,7 +65,7 @@ def pass_by_formula(row, x, params, row_weights=None):
 
 
 def moments_by_formula(row, x, params, weighted):
-    """First and second statistics as `bayesmix.likelihood.kernel` defines them, and the sums of their absolute terms."""
+    """First and second statistics as `bayesmix.likelihood.kernel` defines them, and sums of their absolute terms."""
     if row.component.kernel == "linear":
         terms = weighted[:, :, None] * x[:, None, :]
         return (terms.sum(axis=0), np.empty((row.n_components, 0))), (np.abs(terms).sum(axis=0), 1.0)
@@ -86,18 +86,19 @@ def direction(value, rng):
     return step + np.swapaxes(step, -1, -2) if value.ndim == 3 else step
 
 
-# -- the density ---------------------------------------------------------------------------------------------------------
+# -- the density -------------------------------------------------------------------------------------------------------
 @promise
 def log_density_is_scipys(row):
     x = row.data(200)
     # rounding of a few operations on numbers up to the log density
-    np.testing.assert_allclose(row.component.log_density(x, family(row.params)), row.log_density(x), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        row.component.log_density(x, family(row.params)), row.log_density(x), rtol=1e-12, atol=1e-12
+    )
 
 
 @promise
 def log_density_is_pymcs(row):
     import pymc as pm
-
     from oracles import split
 
     x = row.data(40)
@@ -161,7 +162,9 @@ def total_probability_is_one(row):
             total = sum(density(part).sum() for part in np.array_split(grid, 20)) * step**row.n_features
         else:
             low, high = component.ppf(1e-15), component.isf(1e-15)
-            total = integrate.quad(lambda v: density(v)[0], low, high, points=component.ppf([0.1, 0.5, 0.9]), limit=200)[0]
+            total = integrate.quad(
+                lambda v: density(v)[0], low, high, points=component.ppf([0.1, 0.5, 0.9]), limit=200
+            )[0]
         assert abs(total - 1) < 1e-10, f"component {k}: {total!r}"  # the quadratures' own accuracy
 
 
@@ -214,12 +217,14 @@ def density_is_zero_off_the_support(row):
     symbols = {name: pt.tensor(name, dtype="float64", shape=value.shape) for name, value in family(row.params).items()}
     rows = formula.log_likelihood(row.component, pt.as_tensor(mixed), log_of_weights(row.params["weights"]), symbols)
     gradients = pytensor.grad(rows[len(off) :].sum(), list(symbols.values()))
-    for gradient in pytensor.function(list(symbols.values()), gradients, mode="FAST_COMPILE")(*family(row.params).values()):
+    for gradient in pytensor.function(list(symbols.values()), gradients, mode="FAST_COMPILE")(
+        *family(row.params).values()
+    ):
         assert np.all(np.isfinite(gradient)), gradient
     assert np.all(row.component.cdf(np.array([[-1.0]]), family(row.params)) == 0)
 
 
-# -- gradients -------------------------------------------------------------------------------------------------------------
+# -- gradients ---------------------------------------------------------------------------------------------------------
 @promise
 def gradient_of_the_formula_is_the_derivative(row):
     """Autodiff against central differences along random directions, also where a weight is zero."""
@@ -252,7 +257,7 @@ def gradient_of_the_formula_is_the_derivative(row):
 
 @promise
 def gradient_of_the_pass_is_the_derivative(row):
-    """`Likelihood.value_and_gradient` against central differences, in every free coordinate, with and without a guard."""
+    """`Likelihood.value_and_gradient` against central differences in every free coordinate, with and without guard."""
     x = row.data(300)
     weights = np.random.default_rng(6).integers(0, 4, size=len(x)).astype(float)
     function = likelihood(row, x, weights)
@@ -260,12 +265,15 @@ def gradient_of_the_pass_is_the_derivative(row):
     for guard in (None, row.component.guard(function.data, 3.0)):
         value, gradient = function.value_and_gradient(vector, guard)
         assert gradient.shape == (function.n_parameters,)
-        assert np.isclose(value, function.log_likelihood(row.params) + function.guard_value(row.params, guard), rtol=1e-13)
+        assert np.isclose(
+            value, function.log_likelihood(row.params) + function.guard_value(row.params, guard), rtol=1e-13
+        )
         for i in range(len(vector)):
             h = 1e-5
             step = h * (np.arange(len(vector)) == i)
             slope = (
-                function.value_and_gradient(vector + step, guard)[0] - function.value_and_gradient(vector - step, guard)[0]
+                function.value_and_gradient(vector + step, guard)[0]
+                - function.value_and_gradient(vector - step, guard)[0]
             ) / (2 * h)
             assert abs(slope - gradient[i]) < 1e-4 * max(1.0, abs(gradient[i])), f"coordinate {i}, guard {guard}"
 
@@ -315,18 +323,24 @@ def vector_and_parameters_invert_each_other(row):
     )
 
 
-# -- the pass ------------------------------------------------------------------------------------------------------------
+# -- the pass ----------------------------------------------------------------------------------------------------------
 def _same_pass(row, function, params, x, reference_params, row_weights, label):
     statistics = function.statistics(params)
     value, weighted, scale = pass_by_formula(row, x, reference_params, row_weights)
     (first, second), (first_scale, second_scale) = moments_by_formula(row, x, reference_params, weighted)
     total = weighted.sum()
-    assert abs(statistics.log_likelihood - value) <= 1e-10 * scale, f"{label}: {statistics.log_likelihood} against {value}"
+    assert abs(statistics.log_likelihood - value) <= 1e-10 * scale, (
+        f"{label}: {statistics.log_likelihood} against {value}"
+    )
     assert np.all(np.abs(statistics.n - weighted.sum(axis=0)) <= 1e-10 * total), f"{label}: n"
     assert abs(statistics.n.sum() - total) <= 1e-12 * total, f"{label}: n sums to {statistics.n.sum()}, not {total}"
     # A component far from every row has moments below 1e-10 of one row's: they are compared with the others' size.
-    assert np.all(np.abs(statistics.first - first) <= 1e-10 * (first_scale + 1e-4 * np.max(first_scale))), f"{label}: first"
-    assert np.all(np.abs(statistics.second - second) <= 1e-10 * (second_scale + 1e-4 * np.max(second_scale))), f"{label}: second"
+    assert np.all(np.abs(statistics.first - first) <= 1e-10 * (first_scale + 1e-4 * np.max(first_scale))), (
+        f"{label}: first"
+    )
+    assert np.all(np.abs(statistics.second - second) <= 1e-10 * (second_scale + 1e-4 * np.max(second_scale))), (
+        f"{label}: second"
+    )
 
 
 @promise
@@ -366,7 +380,10 @@ def clusters_far_apart_keep_their_moments(row):
     centres = np.repeat([-1e8, 1e8], 200)[:, None]
     x = near + centres
     start = {name: value[[1, 1]] for name, value in row.params.items()}
-    start |= {"weights": np.array([0.5, 0.5]), "mu": start["mu"] + np.array([-1e8, 1e8]).reshape(2, *[1] * (start["mu"].ndim - 1))}
+    start |= {
+        "weights": np.array([0.5, 0.5]),
+        "mu": start["mu"] + np.array([-1e8, 1e8]).reshape(2, *[1] * (start["mu"].ndim - 1)),
+    }
     function = Likelihood(row.component, as_data(x), 2)
     params = row.component.m_step(start, function.statistics(start))
     local = x - centres  # exact
@@ -389,7 +406,7 @@ def a_row_that_no_component_explains_is_impossible(row):
     assert value == -np.inf
 
 
-# -- sampling --------------------------------------------------------------------------------------------------------------
+# -- sampling ----------------------------------------------------------------------------------------------------------
 @promise
 def samples_have_scipys_moments(row):
     n = 20_000
@@ -413,7 +430,7 @@ def _z_test(values, expected, label):
     assert abs(z) < SPREAD, f"{label}: {values.mean():.4f}, expected {expected:.4f}, z = {z:.1f}"
 
 
-# -- EM ------------------------------------------------------------------------------------------------------------------
+# -- EM ----------------------------------------------------------------------------------------------------------------
 @promise
 def m_step_beats_its_neighbours(row):
     """No step in any free coordinate has a higher expected complete-data log-likelihood, plus guard."""
@@ -480,7 +497,9 @@ def em_never_lowers_the_objective(row):
                 assert np.isclose(trace[-1], fit.log_likelihood, rtol=1e-12), label
             fits[label] = fit
     plain, quick = fits["guard=None, accelerate=False"], fits["guard=None, accelerate=True"]
-    assert quick.log_likelihood >= plain.log_likelihood - 1e-6  # tol stops both 1e-8 standard deviations from an optimum
+    assert (
+        quick.log_likelihood >= plain.log_likelihood - 1e-6
+    )  # tol stops both 1e-8 standard deviations from an optimum
 
 
 @promise
@@ -509,7 +528,11 @@ def row_weights_are_repeated_rows(row):
         assert weighted.converged and repeated.converged, f"guard={guard!r}: {weighted.message} {repeated.message}"
         for name in row.params:
             np.testing.assert_allclose(
-                weighted.estimates[name], repeated.estimates[name], rtol=SAME, atol=SAME, err_msg=f"{name}, guard={guard!r}"
+                weighted.estimates[name],
+                repeated.estimates[name],
+                rtol=SAME,
+                atol=SAME,
+                err_msg=f"{name}, guard={guard!r}",
             )
         for name in ("log_likelihood", "bic", "icl"):
             assert np.isclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-6), f"{name}, guard={guard!r}"
@@ -536,7 +559,11 @@ def a_component_of_weight_zero_is_not_there(row):
                 continue  # under a tied covariance the imaginary rows of the empty component count too
             for name in row.params:
                 np.testing.assert_allclose(
-                    fit.estimates[name][others], expected.estimates[name], rtol=SAME, atol=SAME, err_msg=f"{name}, {label}"
+                    fit.estimates[name][others],
+                    expected.estimates[name],
+                    rtol=SAME,
+                    atol=SAME,
+                    err_msg=f"{name}, {label}",
                 )
 
 
@@ -560,10 +587,12 @@ def permutations_change_nothing(row):
     third = bm.em(row.mixture, x, init=fit_permuted, **settings)
     for name in row.params:
         np.testing.assert_allclose(first.estimates[name], second.estimates[name], rtol=SAME, atol=SAME, err_msg=name)
-        np.testing.assert_allclose(first.estimates[name][order], third.estimates[name], rtol=SAME, atol=SAME, err_msg=name)
+        np.testing.assert_allclose(
+            first.estimates[name][order], third.estimates[name], rtol=SAME, atol=SAME, err_msg=name
+        )
 
 
-# -- models ----------------------------------------------------------------------------------------------------------------
+# -- models ------------------------------------------------------------------------------------------------------------
 def _points(model, start, rng, count=3):
     """The start on the unconstrained scale, and points around it."""
     yield start
@@ -589,7 +618,9 @@ def both_faces_of_the_model_agree(row):
         assert np.isfinite(value)
         np.testing.assert_allclose(value_pass, value, rtol=1e-10, err_msg=f"value at point {i}")
         scale = np.abs(gradient).max()
-        np.testing.assert_allclose(gradient_pass, gradient, rtol=1e-8, atol=1e-10 * scale, err_msg=f"gradient at point {i}")
+        np.testing.assert_allclose(
+            gradient_pass, gradient, rtol=1e-8, atol=1e-10 * scale, err_msg=f"gradient at point {i}"
+        )
 
 
 @model_promise
@@ -600,7 +631,9 @@ def start_values_give_the_parameters_back(row):
     model = sampling_model(row.mixture, data)
     point = start_vector(model, start_values(row.mixture, data, row.params))
     outputs = model.replace_rvs_by_values([model[name] for name in row.params])
-    constrained = model.compile_fn(outputs, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")(point)
+    constrained = model.compile_fn(outputs, inputs=model.value_vars, mode="FAST_COMPILE", on_unused_input="ignore")(
+        point
+    )
     for name, value in zip(row.params, constrained, strict=True):
         np.testing.assert_allclose(value, row.params[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
@@ -642,6 +675,11 @@ def default_priors_generate_plausible_data(row):
             label = f"offset {offset:g}, scale {scale:g}, feature {j}"
             assert 0.5 < own < 4, f"{label}: {own:.2f} times as wide as the data"
             assert 0.8 < everything < 10, f"{label}: {everything:.2f} times as wide as the data"
+        # A component is a tenth to one and a half times as wide as the data: it takes several to make them up.
+        params = {name: prior["prior"][name].values[0] for name in row.params if name != "weights"}
+        upper, lower = (row.component.marginal_quantile(p, params) for p in (0.95, 0.05))
+        share = np.median(upper - lower, axis=(0, 1)) / np.subtract(*np.quantile(x, [0.95, 0.05], axis=0))
+        assert np.all((share > 0.1) & (share < 1.5)), f"offset {offset:g}, scale {scale:g}: {share}"
         if row.component.discrete:
             assert np.all(drawn == np.floor(drawn)) and np.all(drawn >= 0)
 

@@ -76,7 +76,9 @@ class Oracle:
 
 def split(params: dict) -> list[dict]:
     """Parameters of each component by itself, without the weights."""
-    return [{name: value[k] for name, value in params.items() if name != "weights"} for k in range(len(params["weights"]))]
+    return [
+        {name: value[k] for name, value in params.items() if name != "weights"} for k in range(len(params["weights"]))
+    ]
 
 
 def logpdf_of(distribution) -> Callable:

@@ -5,7 +5,14 @@ import pytest
 from contract import MODEL_PROMISES, PROMISES, pass_by_formula
 from oracles import PRIOR_ROWS, ROWS
 
-CASES = [pytest.param(check, row, id=f"{row}-{check.__name__}") for check, applies in PROMISES for row in ROWS if applies(row)]
+import bayesmix as bm
+
+CASES = [
+    pytest.param(check, row, id=f"{row}-{check.__name__}")
+    for check, applies in PROMISES
+    for row in ROWS
+    if applies(row)
+]
 MODEL_CASES = [pytest.param(check, row, id=f"{row}-{check.__name__}") for check in MODEL_PROMISES for row in PRIOR_ROWS]
 
 
@@ -60,3 +67,19 @@ def test_the_operation_compiled_by_numba_is_the_formula():
         np.testing.assert_allclose(
             row.component.vector_gradient(row.params, d_a, d_b), gradient, rtol=1e-9, atol=1e-9, err_msg=kernel
         )
+
+
+def test_many_equal_components_are_one():
+    """With 2000 components of equal shape the pass adds numbers up to 2000 in every row, and nothing overflows."""
+    from scipy import stats
+
+    from bayesmix.arrays import as_data
+    from bayesmix.likelihood.likelihood import Likelihood
+
+    x = ROWS[0].data(300)
+    for shape, params in (
+        (bm.Normal(), {"mu": np.zeros(2000), "sigma": np.full(2000, 3.0)}),
+        (bm.MvNormal(), {"mu": np.zeros((2000, 1)), "cov": np.full((2000, 1, 1), 9.0)}),
+    ):
+        value = Likelihood(shape, as_data(x), 2000).log_likelihood({"weights": np.full(2000, 1 / 2000)} | params)
+        assert np.isclose(value, stats.norm(0, 3).logpdf(x).sum(), rtol=1e-12), str(shape)

@@ -1,4 +1,4 @@
-"""EM finds what scikit-learn, mclust, SciPy and 50-digit arithmetic found; see data/em_answers.json for who said what."""
+"""EM finds what scikit-learn, mclust, SciPy and 50-digit arithmetic found; data/em_answers.json says who found what."""
 
 import csv
 import json
@@ -39,7 +39,11 @@ WORKED = ANSWERS["worked_example_k2"]
 
 def worked(max_iter, mixture=None, **start):
     mixture = mixture or bm.Mixture(bm.Normal(), n_components=2)
-    start = start or {"weights": [0.5, 0.5], "mu": WORKED["start"]["means"], "sigma": np.sqrt(WORKED["start"]["variances"])}
+    start = start or {
+        "weights": [0.5, 0.5],
+        "mu": WORKED["start"]["means"],
+        "sigma": np.sqrt(WORKED["start"]["variances"]),
+    }
     x = np.array(WORKED["data"], dtype=float)
     x = x[:, None] if mixture.component.multivariate else x
     first = bm.Fit.from_parameters(mixture, data=x, **start)
@@ -89,7 +93,7 @@ def test_tied_fixed_point_is_that_of_50_digits():
     np.testing.assert_allclose(fit.estimates["cov"].ravel(), 2 * [float(expected["variance"])], rtol=1e-8)
 
 
-# -- published data, other tools -----------------------------------------------------------------------------------------
+# -- published data, other tools ---------------------------------------------------------------------------------------
 GAUSSIAN = [
     pytest.param(case, key, id=f"{case}-{key}")
     for case, answer in ANSWERS.items()
@@ -112,7 +116,9 @@ def test_optimum_is_scikit_learns_best_of_many_starts(case, key):
         for name, value in {"weights": expected["weights"], "mu": expected["means"]}.items():
             scale = 1.0 if name == "weights" else x.std(axis=0)
             np.testing.assert_allclose(fit.estimates[name] / scale, np.array(value) / scale, atol=1e-3, err_msg=name)
-        reference = bm.Fit.from_parameters(mixture, weights=expected["weights"], mu=expected["means"], cov=cov).estimates["cov"]
+        reference = bm.Fit.from_parameters(
+            mixture, weights=expected["weights"], mu=expected["means"], cov=cov
+        ).estimates["cov"]
         sd = x.std(axis=0)
         np.testing.assert_allclose(fit.estimates["cov"] / np.outer(sd, sd), reference / np.outer(sd, sd), atol=1e-3)
         assert fit.bic == pytest.approx(expected["bic"], abs=2e-6 * abs(expected["loglik"]))
@@ -163,7 +169,9 @@ def test_one_component_is_the_closed_form(family):
     assert fit.converged, fit.message
     if family == "Normal":
         mean, sd = stats.norm.fit(repeated)
-        assert np.isclose(fit.estimates["mu"][0], mean, rtol=1e-12) and np.isclose(fit.estimates["sigma"][0], sd, rtol=1e-12)
+        assert np.isclose(fit.estimates["mu"][0], mean, rtol=1e-12) and np.isclose(
+            fit.estimates["sigma"][0], sd, rtol=1e-12
+        )
     elif family == "Poisson":
         assert np.isclose(fit.estimates["mu"][0], repeated.mean(), rtol=1e-12)
     else:
@@ -172,7 +180,7 @@ def test_one_component_is_the_closed_form(family):
         np.testing.assert_allclose(fit.estimates["cov"][0], cov, rtol=1e-11)
 
 
-# -- the guard and collapse ----------------------------------------------------------------------------------------------
+# -- the guard and collapse --------------------------------------------------------------------------------------------
 def test_default_guard_changes_little():
     x, mixture = table("faithful"), bm.Mixture(bm.MvNormal(), n_components=2)
     plain = bm.em(mixture, x, guard=None, random_seed=1, **QUIET)
@@ -225,7 +233,7 @@ def test_equal_rows_do_not_win_a_search(spiked):
     assert not degenerate(fit, x)
 
 
-# -- how a run ends --------------------------------------------------------------------------------------------------------
+# -- how a run ends ----------------------------------------------------------------------------------------------------
 def test_too_few_iterations_say_so():
     fit = bm.em(bm.Mixture(bm.MvNormal(), 2), table("faithful"), max_iter=2, random_seed=1, **QUIET)
     assert not fit.converged
@@ -242,7 +250,13 @@ def test_message_of_a_converged_run_says_how_close():
 @pytest.mark.parametrize("accelerate", [True, False])
 def test_trace_never_decreases(guard, accelerate):
     fit = bm.em(
-        bm.Mixture(bm.MvNormal(), 3), table("iris"), guard=guard, accelerate=accelerate, n_init=5, random_seed=1, **QUIET
+        bm.Mixture(bm.MvNormal(), 3),
+        table("iris"),
+        guard=guard,
+        accelerate=accelerate,
+        n_init=5,
+        random_seed=1,
+        **QUIET,
     )
     trace = fit.trace.values
     assert len(trace) > 5
@@ -258,7 +272,7 @@ def test_acceleration_changes_the_way_not_the_end():
     np.testing.assert_allclose(quick.estimates["mu"], plain.estimates["mu"], atol=1e-5)  # slow: 1e-8 per step
 
 
-# -- invariance ------------------------------------------------------------------------------------------------------------
+# -- invariance --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("offset, scale", [(1e8, 1.0), (0.0, 1e-8), (0.0, 1e8), (-1e6, 1e-2)])
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
 def test_offset_and_unit_change_nothing_else(offset, scale, covariance):
@@ -304,7 +318,7 @@ def test_any_numeric_dtype_is_taken_as_float64(dtype):
     np.testing.assert_array_equal(fit.estimates["mu"], expected.estimates["mu"])
 
 
-# -- starts ------------------------------------------------------------------------------------------------------------------
+# -- starts ------------------------------------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def two_groups():
     """Long waits first: the reverse of the order in which a search puts its components."""
@@ -329,7 +343,9 @@ def test_a_given_start_keeps_the_order_of_its_components(two_groups, kind):
 
 @pytest.mark.parametrize("strategy", ["kmeans", "random", "auto"])
 def test_every_strategy_finds_faithfuls_optimum(strategy):
-    fit = bm.em(bm.Mixture(bm.MvNormal(), 2), table("faithful"), init=strategy, n_init=8, guard=None, random_seed=3, **QUIET)
+    fit = bm.em(
+        bm.Mixture(bm.MvNormal(), 2), table("faithful"), init=strategy, n_init=8, guard=None, random_seed=3, **QUIET
+    )
     assert np.isclose(fit.log_likelihood, ANSWERS["faithful"]["sklearn_multistart"]["full_k2"]["loglik"], rtol=1e-8)
 
 

@@ -25,7 +25,7 @@ MIXTURES = [
 ]
 
 
-# -- a value ---------------------------------------------------------------------------------------------------------------
+# -- a value -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("mixture", MIXTURES, ids=str)
 def test_a_mixture_cannot_be_changed(mixture):
     for owner, name in ((mixture, "n_components"), (mixture, "weights"), (mixture.component, "mu")):
@@ -60,7 +60,7 @@ def test_numpy_integers_count_components():
     assert bm.Mixture(bm.Normal(), np.int64(3)) == bm.Mixture(bm.Normal(), 3)
 
 
-# -- what is wrong ---------------------------------------------------------------------------------------------------------
+# -- what is wrong -----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "arguments, error, words",
     [
@@ -101,7 +101,11 @@ def test_concentrations_must_be_positive(alpha):
         ({"corr": bm.LKJ(2)}, ValueError, "corr needs a prior of the standard deviations"),
         ({"cov": bm.InverseWishart(4, np.eye(2)), "sigma": HALF_NORMAL}, ValueError, "not both"),
         ({"covariance": "diag", "corr": bm.LKJ(2)}, ValueError, '"diag" has no correlations'),
-        ({"covariance": "spherical", "cov": bm.InverseWishart(4, np.eye(2))}, ValueError, '"spherical" has no correlations'),
+        (
+            {"covariance": "spherical", "cov": bm.InverseWishart(4, np.eye(2))},
+            ValueError,
+            '"spherical" has no correlations',
+        ),
         ({"sigma": bm.ScaledInverseChiSquared(3, 1.0)}, ValueError, "needs a PreliZ distribution"),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
@@ -111,7 +115,7 @@ def test_priors_that_do_not_go_together_are_refused(arguments, error, words):
         bm.MvNormal(**arguments)
 
 
-# -- the PyMC model ----------------------------------------------------------------------------------------------------------
+# -- the PyMC model ----------------------------------------------------------------------------------------------------
 FRAME = pd.DataFrame(
     np.random.default_rng(1).normal([[0, 5]], [[1, 2]], size=(30, 2)),
     columns=["height", "weight"],
@@ -143,7 +147,9 @@ def test_the_model_does_what_a_pymc_model_does(family, weighted):
     import pymc as pm
 
     rng = np.random.default_rng(2)
-    x = {"Normal": rng.normal(size=20), "MvNormal": rng.normal(size=(20, 2)), "Poisson": rng.poisson(3.0, size=20)}[family]
+    x = {"Normal": rng.normal(size=20), "MvNormal": rng.normal(size=(20, 2)), "Poisson": rng.poisson(3.0, size=20)}[
+        family
+    ]
     weights = rng.uniform(0.5, 2, size=20) if weighted else None
     mixture = bm.Mixture(getattr(bm, family)(), n_components=2)
     model, python = mixture.to_pymc(x, weights=weights), {"mode": "FAST_COMPILE"}
@@ -162,7 +168,9 @@ def test_the_model_does_what_a_pymc_model_does(family, weighted):
             density = stats.poisson(at["mu"]).pmf(x[:, None])
         else:
             cov = tree["prior"]["cov"].values[0, draw]
-            density = np.stack([stats.multivariate_normal(m, c).pdf(x) for m, c in zip(at["mu"], cov, strict=True)], axis=1)
+            density = np.stack(
+                [stats.multivariate_normal(m, c).pdf(x) for m, c in zip(at["mu"], cov, strict=True)], axis=1
+            )
         expected = np.log(density @ at["weights"]) * (1.0 if weights is None else weights)
         np.testing.assert_allclose(pointwise.values[0, draw], expected, rtol=1e-8, err_msg=f"draw {draw}")
     predictive = pm.sample_posterior_predictive(
@@ -173,13 +181,15 @@ def test_the_model_does_what_a_pymc_model_does(family, weighted):
 
 
 def test_posterior_predictive_rows_come_from_their_components():
-    """Components far apart and very uneven: their shares and spreads in the replicated rows are those of the parameters."""
+    """Components far apart and uneven: shares and spreads of the replicated rows are those of the parameters."""
     import pymc as pm
     import xarray as xr
 
     x = np.concatenate([np.zeros(5), np.full(5, 100.0)]) + np.random.default_rng(3).normal(size=10)
-    model = bm.Mixture(bm.Normal(), 2).to_pymc(x)
-    values = {"weights": [0.2, 0.8], "mu": [0.0, 100.0], "sigma": [1.0, 3.0]}
+    mixture = bm.Mixture(bm.Normal(), 2)
+    model = mixture.to_pymc(x)
+    sigma = mixture.priors(x)["sigma"].start("sigma", [1.0, 3.0])  # PyMC goes by the free variable behind it
+    values = {"weights": [0.2, 0.8], "mu": [0.0, 100.0], **sigma}
     n = 1000
     posterior = {name: (("chain", "draw", "cluster"), np.tile(value, (1, n, 1))) for name, value in values.items()}
     tree = xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords={"cluster": [0, 1]})})

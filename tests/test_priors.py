@@ -25,7 +25,7 @@ def log_prior(model, values):
     return float(model.compile_fn(model.logp(jacobian=False), **PYTHON)(point)), point
 
 
-# -- densities -------------------------------------------------------------------------------------------------------------
+# -- densities ---------------------------------------------------------------------------------------------------------
 def lower_triangle(size):
     return np.tril_indices(size)
 
@@ -51,11 +51,11 @@ def test_inverse_wishart_is_scipys(d, nu):
         graph = model.replace_rvs_by_values([pt.linalg.inv(pt.matmul(factor.T, factor))])
         np.testing.assert_allclose(model.compile_fn(graph, inputs=model.value_vars, **PYTHON)(point)[0], cov, rtol=1e-9)
 
-        def coordinates(packed):
+        def coordinates(packed, names=tuple(values)):
             matrix = np.zeros((d, d))
             matrix[where] = packed
             start = prior.start("cov", matrix + np.tril(matrix, -1).T)
-            return np.concatenate([np.ravel(start[name]) for name in values])
+            return np.concatenate([np.ravel(start[name]) for name in names])
 
         packed = cov[where]
         steps = 1e-6 * np.abs(packed).max() * np.eye(len(packed))
@@ -94,19 +94,21 @@ def test_scaled_inverse_chi_squared_is_scipys_inverse_gamma(nu, scale):
         graph = model.replace_rvs_by_values([model["sigma"]])
         assert model.compile_fn(graph, inputs=model.value_vars, **PYTHON)(point)[0] == pytest.approx(sigma, rel=1e-12)
         h = 1e-6 * sigma
-        slope = abs(prior.start("sigma", sigma + h)["sigma_chi2"] - prior.start("sigma", sigma - h)["sigma_chi2"]) / (2 * h)
+        slope = abs(prior.start("sigma", sigma + h)["sigma_chi2"] - prior.start("sigma", sigma - h)["sigma_chi2"]) / (
+            2 * h
+        )
         expected = stats.invgamma.logpdf(sigma**2, nu / 2, scale=nu * scale**2 / 2) + np.log(2 * sigma)
         assert density + np.log(slope) == pytest.approx(expected, rel=1e-7)
 
 
-@pytest.mark.parametrize("eta", [1.0, 2.0, 8.0])
+@pytest.mark.parametrize("eta", [1.0, 4.0])
 def test_lkj_correlations_are_beta(eta):
     """Each correlation, from (-1, 1) to (0, 1), is Beta(b, b) with b = eta - 1 + D/2 (Lewandowski et al. 2009)."""
     import pymc as pm
     import pytensor
 
     half_normal = Prior.of("HalfNormal", POSITIVE, sigma=2.0)
-    mixture = bm.Mixture(bm.MvNormal(sigma=half_normal, corr=bm.LKJ(eta)), 2)
+    mixture = bm.Mixture(bm.MvNormal(sigma=half_normal, corr=bm.LKJ(eta)), 1)
     model = mixture.to_pymc(np.random.default_rng(1).normal(size=(20, 3)))
     with pytensor.config.change_flags(cxx=""):  # no C compiler for the loop in PyMC's sampler of correlations
         cov = pm.draw(model["cov"], 400, random_seed=1, **PYTHON).reshape(-1, 3, 3)
@@ -145,7 +147,7 @@ def test_a_prior_for_another_number_of_features_is_refused():
         mixture.to_pymc(np.random.default_rng(0).normal(size=(20, 2)))
 
 
-# -- priors in force -------------------------------------------------------------------------------------------------------
+# -- priors in force ---------------------------------------------------------------------------------------------------
 def test_priors_print_as_the_model_is_written():
     x = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
     priors = bm.Mixture(bm.Normal(), 2).priors(x)
@@ -183,7 +185,7 @@ def test_default_priors_see_weights_as_repeated_rows(family):
     assert str(mixture.priors(x, weights)) == str(mixture.priors(np.repeat(x, weights, axis=0)))
 
 
-# -- PreliZ ------------------------------------------------------------------------------------------------------------------
+# -- PreliZ ------------------------------------------------------------------------------------------------------------
 def test_preliz_priors_are_taken_over(pz):
     component = bm.Normal(mu=pz.Normal(0, 10), sigma=pz.HalfNormal(2))
     assert str(component) == "Normal(mu=Normal(mu=0, sigma=10), sigma=HalfNormal(sigma=2))"
@@ -198,7 +200,13 @@ def test_every_preliz_prior_gives_its_own_density_in_the_model(pz):
     import pymc as pm
 
     priors = {
-        "mu": [pz.Normal(1, 2), pz.StudentT(4, 1, 2), pz.Laplace(0, 1), pz.Cauchy(0, 2), pz.Truncated(pz.Normal(0, 2), -1, 3)],
+        "mu": [
+            pz.Normal(1, 2),
+            pz.StudentT(4, 1, 2),
+            pz.Laplace(0, 1),
+            pz.Cauchy(0, 2),
+            pz.Truncated(pz.Normal(0, 2), -1, 3),
+        ],
         "sigma": [
             pz.HalfNormal(2),
             pz.Gamma(alpha=2, beta=1),
@@ -219,7 +227,12 @@ def test_every_preliz_prior_gives_its_own_density_in_the_model(pz):
 
 
 def test_preliz_priors_go_through_json(pz):
-    for preliz in (pz.Normal(0, 1), pz.HalfNormal(2), pz.Truncated(pz.Normal(0, 1), -1, 3), pz.Truncated(pz.StudentT(3, 0, 1), 0, 5)):
+    for preliz in (
+        pz.Normal(0, 1),
+        pz.HalfNormal(2),
+        pz.Truncated(pz.Normal(0, 1), -1, 3),
+        pz.Truncated(pz.StudentT(3, 0, 1), 0, 5),
+    ):
         prior = Prior.from_preliz(preliz)
         assert from_plain(json.loads(json.dumps(to_plain(prior)))) == prior, str(preliz)
     mixture = bm.Mixture(bm.Normal(mu=pz.Truncated(pz.Normal(0, 1), -1, 3), sigma=pz.Gamma(2, 1)), 2)
@@ -243,7 +256,9 @@ def test_wrong_preliz_priors_are_refused(pz):
             pytest.fail(f"{family.__name__}({arguments}) was accepted")
 
 
-@pytest.mark.parametrize("value", [0.0, "Normal", [0, 1], stats.norm(0, 1), bm.Dirichlet(1.0)], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "value", [0.0, "Normal", [0, 1], stats.norm(0, 1), bm.Dirichlet(1.0)], ids=lambda v: type(v).__name__
+)
 def test_what_is_no_distribution_is_refused(value):
     with pytest.raises(TypeError, match=r"prior of mu must be a PreliZ distribution, for example pz.Normal\(0, 10\)"):
         bm.Normal(mu=value)

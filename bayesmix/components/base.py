@@ -104,7 +104,7 @@ class Component(ABC):
 
     @abstractmethod
     def marginal_cdf(self, x, params: dict, feature: int):
-        """cdf of one feature under each component: x (points,) -> (..., points, cluster); NumPy only."""
+        """Cdf of one feature under each component: x (points,) -> (..., points, cluster); NumPy only."""
 
     # -- the pass ------------------------------------------------------------------------------------------------------
     @abstractmethod

@@ -8,7 +8,7 @@ from ..arrays import check_full_rank, check_not_constant, namespace
 from ..priors import LKJ, POSITIVE, REAL, InverseWishart, Prior, Priors
 from .base import Component, Guard, Parameter, Rows, full_shape
 from .covariance import STRUCTURES, Structure
-from .covariance.base import diagonal_of, precision_factor
+from .covariance.base import diagonal_of
 from .normal import _weights, is_empty, midrange, moments, recentre
 
 
@@ -83,7 +83,7 @@ class MvNormal(Component):
 
     @property
     def parameters(self):
-        """mu (cluster, feature) and cov (cluster, feature, feature)."""
+        """Mu (cluster, feature) and cov (cluster, feature, feature)."""
         return Parameter("mu", ("feature",)), Parameter("cov", ("feature", "feature_2"))
 
     @property
@@ -98,7 +98,7 @@ class MvNormal(Component):
             check_full_rank(data, self)
 
     def check_parameters(self, params, n_components):
-        """mu of shape (K, D); cov of shape (K, D, D) or the structure's compact form: (D, D), (K, D) or (K,)."""
+        """Mu of shape (K, D); cov of shape (K, D, D) or the structure's compact form: (D, D), (K, D) or (K,)."""
         mu = np.asarray(params["mu"], dtype=float)
         if mu.ndim != 2 or len(mu) != n_components:
             raise ValueError(f"mu has shape {mu.shape}, but {n_components} components need ({n_components}, features).")
@@ -159,7 +159,7 @@ class MvNormal(Component):
         return ndtr((np.asarray(x)[:, None] - params["mu"][..., feature]) / sd)
 
     def marginal_quantile(self, q, params):
-        """mu + sigma times the standard normal quantile, feature by feature."""
+        """Mu + sigma times the standard normal quantile, feature by feature."""
         from scipy.special import ndtri
 
         return params["mu"] + np.sqrt(diagonal_of(params["cov"])) * ndtri(q)

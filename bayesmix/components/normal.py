@@ -38,7 +38,7 @@ class Normal(Component):
 
     @property
     def parameters(self):
-        """mu and sigma, (cluster,) each."""
+        """Mu and sigma, (cluster,) each."""
         return Parameter("mu"), Parameter("sigma", support=POSITIVE)
 
     @property
@@ -52,7 +52,7 @@ class Normal(Component):
         check_not_constant(data, self)
 
     def check_parameters(self, params, n_components):
-        """mu finite and sigma positive, of shape (n_components,)."""
+        """Mu finite and sigma positive, of shape (n_components,)."""
         checked = {
             name: full_shape(params[name], (n_components,), name, f"{n_components} components") for name in ("mu", "sigma")
         }
@@ -79,7 +79,7 @@ class Normal(Component):
         return self.cdf(np.asarray(x)[:, None], params)
 
     def marginal_quantile(self, q, params):
-        """mu + sigma times the standard normal quantile, (..., cluster, 1)."""
+        """Mu + sigma times the standard normal quantile, (..., cluster, 1)."""
         from scipy.special import ndtri
 
         return (params["mu"] + params["sigma"] * ndtri(q))[..., None]
@@ -94,7 +94,7 @@ class Normal(Component):
         return Rows(data.values, _weights(data), 0.0)
 
     def kernel_arguments(self, params):
-        """mu and 1 / sigma as (cluster, 1)."""
+        """Mu and 1 / sigma as (cluster, 1)."""
         return params["mu"][:, None], 1.0 / params["sigma"][:, None]
 
     def initial_params(self, data, n_components):
@@ -130,7 +130,7 @@ class Normal(Component):
         return {"mu": vector[..., :n_components], "sigma": np.exp(vector[..., n_components:])}
 
     def vector_gradient(self, params, d_a, d_b):
-        """d / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
+        """D / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
         return np.concatenate([d_a[:, 0], -d_b[:, 0] / params["sigma"]])
 
     def coordinate_scale(self, params):
@@ -154,7 +154,7 @@ class Normal(Component):
         )
 
     def pymc_variables(self, priors, n_components, n_features):
-        """mu and sigma with dims cluster."""
+        """Mu and sigma with dims cluster."""
         params = {name: priors[name].variable(name, dims="cluster") for name in ("mu", "sigma")}
         return params, (params["mu"][:, None], 1.0 / params["sigma"][:, None])
 

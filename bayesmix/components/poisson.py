@@ -98,7 +98,7 @@ class Poisson(Component):
         return Rows(np.ascontiguousarray(count[:, None]), weights, -float(weights @ gammaln(count + 1.0)))
 
     def kernel_arguments(self, params):
-        """eta = log mu as (cluster, 1), A = mu."""
+        """Eta = log mu as (cluster, 1), A = mu."""
         with np.errstate(divide="ignore"):
             return np.log(params["mu"])[:, None], params["mu"]
 
@@ -126,7 +126,7 @@ class Poisson(Component):
         return {"mu": np.exp(vector)}
 
     def vector_gradient(self, params, d_a, d_b):
-        """d / d log mu = d / d eta + mu d / d A."""
+        """D / d log mu = d / d eta + mu d / d A."""
         return d_a[:, 0] + params["mu"] * d_b
 
     def coordinate_scale(self, params):

@@ -18,7 +18,7 @@ class Climb:
     params: dict
     log_likelihood: float
     objective: float  # log-likelihood plus the guard, in nats: what never decreases
-    trace: np.ndarray  # objective at the start and after every pass
+    trace: np.ndarray  # largest objective so far, at the start and after every pass kept
     n_passes: int
     distance: float  # estimated distance to the optimum, in standard deviations and log units
     converged: bool
@@ -75,10 +75,10 @@ def climb(
         if previous_step:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         distance = step / (1.0 - max(rates))
-        if first.objective < start.objective:  # by rounding only: EM cannot do worse
-            return result(converged=distance <= tol or step <= 1e-7)
+        if _fell(first, start):
+            return result(converged=distance <= tol)
         place = first
-        trace.append(place.objective)
+        trace.append(max(place.objective, trace[-1]))
         if step == 0.0 or (previous_step and distance <= tol):
             return result(converged=True)
         previous_step = step
@@ -108,10 +108,10 @@ def climb(
             second = _visit(likelihood, second_params, guard)
             if second is None or _has_collapsed(likelihood, second, used):
                 return result(collapsed=True)
-            if second.objective < first.objective:
-                return result(converged=step / (1.0 - max(rates)) <= tol or step <= 1e-7)
+            if _fell(second, first):
+                return result(converged=step / (1.0 - max(rates)) <= tol)
             place = second
-        trace.append(place.objective)
+        trace.append(max(place.objective, trace[-1]))
         distance = step / (1.0 - max(rates))
         if distance <= tol:
             return result(converged=True)
@@ -138,6 +138,11 @@ def _coordinates(likelihood, params):
         return likelihood.to_vector(params)
     except _FAILURES:
         return None
+
+
+def _fell(new, old):
+    """Did the objective fall by more than rounding in a sum of terms? EM cannot lower it otherwise."""
+    return new.objective < old.objective - 1e-13 * max(1.0, abs(old.objective))
 
 
 def _update(likelihood, place, guard):

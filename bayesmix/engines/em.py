@@ -143,7 +143,7 @@ def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict,
     runs = []
     for generator in _track(progress, rng.spawn(n_starts), "EM: short runs"):
         runs.append(climb(short_likelihood, start(short_likelihood, strategy, generator), **short))
-    runs = _distinct(sorted(runs, key=lambda r: (not is_spurious(short_likelihood, r), r.objective), reverse=True))
+    runs = distinct_optima(short_likelihood, sorted(runs, key=lambda r: (not is_spurious(short_likelihood, r), r.objective), reverse=True))
     finished = []
     for candidate in _track(progress, runs[: SURVIVORS if run["max_iter"] > SHORT_RUN else 1], "EM: to convergence"):
         finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
@@ -159,10 +159,21 @@ def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar:
     return [sort_components(likelihood, optimum) for optimum in finished]
 
 
-def distinct_optima(runs: list[Climb]) -> list[Climb]:
-    """Runs that ended in different optima, in the same order; collapsed ones left out if there are others."""
-    sound = [run for run in runs if not run.collapsed] or runs
-    return _distinct(sound)
+def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
+    """Runs that ended in different places, in the same order; collapsed ones left out if there are others.
+
+    Two are the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
+    """
+    kept, seen = [], []
+    for run in [run for run in runs if not run.collapsed] or runs[:1]:
+        density = likelihood.fingerprint(run.params)
+        if not any(
+            abs(run.objective - other.objective) <= 1e-7 * abs(other.objective) and np.abs(density - at).max() < 1e-3
+            for other, at in zip(kept, seen, strict=True)
+        ):
+            kept.append(run)
+            seen.append(density)
+    return kept
 
 
 def _spread(likelihood, finished):
@@ -195,15 +206,6 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
     rows = run.params["weights"] * data.n_obs
     thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
     return bool(np.any(thin) or np.any(rows <= data.n_features + 1))
-
-
-def _distinct(runs: list[Climb]) -> list[Climb]:
-    """Runs in the given order, without those whose objective repeats an earlier one (to 1e-7 relative)."""
-    kept = []
-    for run in runs:
-        if all(abs(run.objective - other.objective) > 1e-7 * abs(other.objective) for other in kept):
-            kept.append(run)
-    return kept or runs[:1]
 
 
 def sort_components(likelihood: Likelihood, run: Climb) -> Climb:

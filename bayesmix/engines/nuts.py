@@ -153,7 +153,7 @@ def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     if not isinstance(init, str) or init != "em":
         raise ValueError(f'init={init!r} is not known; use "em" or a Fit.')
     likelihood = Likelihood(mixture.component, data, mixture.n_components)
-    return [run.params for run in distinct_optima(search_optima(likelihood, rng, progressbar))]
+    return [run.params for run in distinct_optima(likelihood, search_optima(likelihood, rng, progressbar))]
 
 
 def modes_of(posterior, optima: list[dict]) -> list[Mode]:
@@ -170,11 +170,14 @@ def modes_of(posterior, optima: list[dict]) -> list[Mode]:
             "or pass a Fit whose parameters the priors allow as init."
         )
     found.sort(key=lambda mode: mode.log_evidence, reverse=True)
-    kept = []
+    likelihood = Likelihood(posterior.mixture.component, posterior.data, posterior.mixture.n_components)
+    kept, seen = [], []
     for mode in found:
+        density = likelihood.fingerprint(posterior.from_vector(mode.vector))
         near = found[0].log_evidence - mode.log_evidence < NATS_OF_MODES
-        if near and all(abs(mode.log_density - other.log_density) > 1e-3 for other in kept):
+        if near and all(np.abs(density - other).max() > 1e-2 for other in seen):
             kept.append(mode)
+            seen.append(density)
     return kept
 
 

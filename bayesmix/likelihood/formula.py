@@ -12,12 +12,12 @@ from ..arrays import namespace
 
 
 def log_joint(component, x, log_weights, params):
-    """log pi_k + log p(x_n | theta_k), in nats: x (..., obs, feature) -> (..., obs, cluster)."""
+    """Log pi_k + log p(x_n | theta_k), in nats: x (..., obs, feature) -> (..., obs, cluster)."""
     return log_weights + component.log_density(x, params)
 
 
 def log_likelihood(component, x, log_weights, params):
-    """log p(x_n), in nats: x (..., obs, feature) -> (..., obs)."""
+    """Log p(x_n), in nats: x (..., obs, feature) -> (..., obs)."""
     joint = log_joint(component, x, log_weights, params)
     return namespace(joint).logsumexp(joint, axis=-1)
 

@@ -1,5 +1,7 @@
 """Fits side by side: their densities over the data, their estimates with intervals."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 
@@ -15,7 +17,7 @@ from .density import (
     matrix,
     points_on,
 )
-from .style import DATA, LINES, MARKERS, STYLE, Picture, axis_label, method_colour, plain
+from .style import LINES, MARKERS, POINTS, STYLE, Picture, axis_label, method_colour, plain
 
 LARGEST_FOREST = 16  # parameters whose intervals are drawn
 SEPARATE = 4  # up to so many components each has a panel, with a scale of its own
@@ -40,7 +42,8 @@ def plot_comparison(comparison, units=None, figsize=None):
     size = figsize or (max(above[0], below[0]), above[1] + below[1])
     with matplotlib.rc_context(STYLE):
         figure = Picture(figsize=size, layout="constrained")
-        top, bottom = figure.subfigures(2, 1, height_ratios=[above[1], below[1]])
+        rows: Any = figure.subfigures(2, 1, height_ratios=[above[1], below[1]])
+        top, bottom = rows
         draw_densities(top, comparison, units)
         draw_intervals(bottom, comparison)
         figure.draw_without_rendering()
@@ -69,7 +72,7 @@ def plot_intervals(comparison, figsize=None):
     return figure
 
 
-# -- densities -------------------------------------------------------------------------------------------------------------
+# -- densities -------------------------------------------------------------------------------------------------------
 def densities_size(comparison) -> tuple[float, float]:
     """Width and height, in inches, that suit the number of columns and of methods."""
     d = min(comparison.fits[comparison.reference].data.n_features, LARGEST_MATRIX)
@@ -90,7 +93,8 @@ def draw_densities(figure, comparison, units=None) -> None:
         axes = figure.add_subplot()
         draw_histogram(axes, reference)
         for i, (name, fit) in enumerate(fits.items()):
-            draw_curve(axes, fit, components=False, hue=method_colour(i), label=plain(name), dashes=LINES[i % len(LINES)], band=False)
+            look = {"hue": method_colour(i), "dashes": LINES[i % len(LINES)]}
+            draw_curve(axes, fit, components=False, band=False, label=plain(name), **look)
         label_density(axes, reference, axis_label(data, 0, units))
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
         axes.set_title("Fitted densities over the data", loc="left")
@@ -120,12 +124,13 @@ def draw_densities(figure, comparison, units=None) -> None:
             if i == j:
                 draw_histogram(axes, reference, i)
             else:
-                draw_rows(axes, reference, i, j, size=6, hue=DATA)
+                draw_rows(axes, reference, i, j, size=6, hue=POINTS)
             for m, fit in enumerate(fits.values()):
                 look = {"hue": method_colour(m), "dashes": LINES[m % len(LINES)]}
                 if i == j:
                     x = points_on(fit, i)
-                    axes.plot(x, marginal_density(fit, i, x).sum(axis=1), color=method_colour(m), linestyle=look["dashes"])
+                    density = marginal_density(fit, i, x).sum(axis=1)
+                    axes.plot(x, density, color=look["hue"], linestyle=look["dashes"])
                 else:
                     draw_ellipses(axes, fit, i, j, levels=(0.95,), mark=False, **look)
     legend_beside(grid, _method_legend(fits, lines=True), "ellipses hold 95% of a component")
@@ -149,7 +154,7 @@ def _method_legend(fits, lines: bool) -> list:
     ]
 
 
-# -- intervals -------------------------------------------------------------------------------------------------------------
+# -- intervals -------------------------------------------------------------------------------------------------------
 def panels(comparison) -> list[list]:
     """Entries of the parameters by panel, in lines of a grid.
 
@@ -214,5 +219,6 @@ def draw_intervals(figure, comparison) -> None:
         axes.locator_params(axis="x", nbins=5)
         if len(panel) > 1 and column == 0:
             axes.set_ylabel("component")
-    handles = [handle for handle in _method_legend(comparison.fits, lines=False) if handle.get_label() in map(plain, names)]
+    every = zip(comparison.fits, _method_legend(comparison.fits, lines=False), strict=True)
+    handles = [handle for name, handle in every if name in names]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

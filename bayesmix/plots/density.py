@@ -1,5 +1,7 @@
 """A fitted mixture over its data: density, components, and how sure they are."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 
@@ -66,7 +68,11 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
             draw_ellipses(axes, fit, *columns)
             axes.set(xlabel=axis_label(data, columns[0], units), ylabel=axis_label(data, columns[1], units))
             figure.legend(
-                handles=_component_legend(fit), loc="outside lower center", ncols=4, title=_ellipse_words(), title_fontsize=8
+                handles=_component_legend(fit),
+                loc="outside lower center",
+                ncols=4,
+                title=_ellipse_words(),
+                title_fontsize=8,
             )
         else:
             grid = matrix(figure, fit, columns, units)
@@ -83,9 +89,9 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
     return figure
 
 
-# -- one column ------------------------------------------------------------------------------------------------------------
+# -- one column ------------------------------------------------------------------------------------------------------
 def draw_histogram(axes, fit: Fit, feature: int = 0, **settings) -> None:
-    """The data of one column as a density: histogram, or one bar per count."""
+    """Draw the data of one column as a density: histogram, or one bar per count."""
     data = fit.data
     x = data.values[:, feature]
     look = {"color": DATA, "label": "data", "zorder": 1} | settings
@@ -103,7 +109,7 @@ def bin_edges(x: np.ndarray) -> np.ndarray:
     iqr = np.subtract(*np.quantile(x, [0.75, 0.25]))
     width = 2 * iqr * len(x) ** (-1 / 3)
     n = int(np.clip(np.ceil((high - low) / width), 8, 60)) if width > 0 else 20
-    return np.linspace(low, high, 1 + max(n, 2 * int(np.sqrt(len(x)) / 2))) if high > low else np.array([low - 0.5, low + 0.5])
+    return np.linspace(low, high, 1 + n) if high > low else np.array([low - 0.5, low + 0.5])
 
 
 def points_on(fit: Fit, feature: int = 0) -> np.ndarray:
@@ -119,15 +125,18 @@ def points_on(fit: Fit, feature: int = 0) -> np.ndarray:
     return np.linspace(low - 0.03 * width, high + 0.03 * width, 401)
 
 
-def draw_curve(axes, fit: Fit, *, ci_prob: float = 0.89, components: bool = True, hue=DARK, label=None, dashes="-", band=True):
-    """The density of a mixture on one column, with its components and a band over the draws."""
+def draw_curve(
+    axes, fit: Fit, *, ci_prob: float = 0.89, components=True, band=True, hue=DARK, dashes="-", label=None
+) -> None:
+    """Draw the density of a mixture on one column, with its components and a band over the draws."""
     x = points_on(fit)
     discrete = fit.mixture.component.discrete
     marker = {"marker": "o", "markersize": 3.2} if discrete and len(x) <= 60 else {}
     draws = _draws_for_band(fit)
     if band and draws is not None:
-        low, high = np.quantile(mixture_density(draws, fit, x).sum(axis=-1), [(1 - ci_prob) / 2, (1 + ci_prob) / 2], axis=0)
-        axes.fill_between(x, low, high, color=hue, alpha=0.18, linewidth=0, label=_or(label, f"{ci_prob:.0%} band"), zorder=2)
+        tails = [(1 - ci_prob) / 2, (1 + ci_prob) / 2]
+        low, high = np.quantile(mixture_density(draws, fit, x).sum(axis=-1), tails, axis=0)
+        axes.fill_between(x, low, high, color=hue, alpha=0.2, linewidth=0, label=f"{ci_prob:.0%} band", zorder=2)
     parts = mixture_density(thinned(fit, DRAWS).draws, fit, x).mean(axis=0)
     if components:
         weights = fit.estimates["weights"]
@@ -135,17 +144,15 @@ def draw_curve(axes, fit: Fit, *, ci_prob: float = 0.89, components: bool = True
             called = f"component {k} ({weights[k]:.0%})"
             axes.plot(x, parts[:, k], color=component_colour(k), linewidth=1.4, label=called, zorder=3, **marker)
     if not components or fit.mixture.n_components > 1:
-        axes.plot(x, parts.sum(axis=1), color=hue, linewidth=1.6, linestyle=dashes, label=label or "mixture", zorder=4, **marker)
-
-
-def _or(label, words):
-    return f"{label}, {words}" if label else words
+        look = {"color": hue, "linewidth": 1.6, "linestyle": dashes, "label": label or "mixture"}
+        axes.plot(x, parts.sum(axis=1), zorder=4, **look, **marker)
 
 
 def mixture_density(draws: dict, fit: Fit, x: np.ndarray) -> np.ndarray:
     """Weight times density of each component on one column, (draws, points, cluster)."""
     own = {name: value[:, None] for name, value in draws.items() if name != "weights"}
-    return draws["weights"][:, None] * np.exp(fit.mixture.component.log_density(x[:, None], own))
+    component: Any = fit.mixture.component
+    return draws["weights"][:, None] * np.exp(component.log_density(x[:, None], own))
 
 
 def _draws_for_band(fit: Fit) -> dict | None:
@@ -153,7 +160,7 @@ def _draws_for_band(fit: Fit) -> dict | None:
     if not fit.has_draws:
         return None
     posterior = fit.tree["posterior"]
-    flat = {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in fit._names}
+    flat = {name: np.asarray(posterior[name]).reshape(-1, *posterior[name].shape[2:]) for name in fit._names}
     step = -(-len(flat["weights"]) // DRAWS)
     return {name: value[::step] for name, value in flat.items()}
 
@@ -165,17 +172,18 @@ def marginal_density(fit: Fit, feature: int, x: np.ndarray) -> np.ndarray:
     """
     estimates = fit.estimates
     own = {name: value for name, value in estimates.items() if name != "weights"}
-    if fit.mixture.component.discrete:
+    component: Any = fit.mixture.component
+    if component.discrete:
         step, width = np.array([0.0, 1.0]), 1.0
     else:
         width = 0.02 * (x[1] - x[0])
         step = np.array([0.5, 0.5]) * width
-    high, low = (fit.mixture.component.marginal_cdf(point, own, feature) for point in (x + step[0], x - step[1]))
+    high, low = (component.marginal_cdf(point, own, feature) for point in (x + step[0], x - step[1]))
     return estimates["weights"] * (high - low) / width
 
 
 def draw_marginal(axes, fit: Fit, feature: int, components: bool = True) -> None:
-    """The marginal density of one column of several, over its histogram."""
+    """Draw the marginal density of one column of several, over its histogram."""
     draw_histogram(axes, fit, feature)
     x = points_on(fit, feature)
     parts = marginal_density(fit, feature, x)
@@ -193,7 +201,7 @@ def label_density(axes, fit, label) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 
-# -- two columns -------------------------------------------------------------------------------------------------------------
+# -- two columns -----------------------------------------------------------------------------------------------------
 def draw_rows(axes, fit: Fit, i: int, j: int, size: float = 14, hue=None) -> None:
     """Scatter two columns; each point's colour blends those of the components by its responsibilities."""
     data = fit.data
@@ -237,7 +245,7 @@ def draw_ellipses(axes, fit: Fit, i: int, j: int, *, hue=None, dashes="-", level
             width, height = 2 * radius * np.sqrt(np.maximum(values[::-1], 0))
             thick = 1.8 if share == min(levels) else 1.2
             axes.add_patch(
-                Ellipse(centre, width, height, angle=angle, fill=False, edgecolor=own, linewidth=thick, linestyle=dashes)
+                Ellipse(centre, width, height, angle=angle, fill=False, ec=own, linewidth=thick, linestyle=dashes)
             )
         if mark:
             halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
@@ -254,12 +262,12 @@ def _component_legend(fit: Fit) -> list:
 
     weights = fit.estimates["weights"]
     return [
-        Line2D([], [], color=component_colour(k), marker="o", markersize=5, linewidth=1.6, label=f"component {k} ({weights[k]:.0%})")
+        Line2D([], [], color=component_colour(k), marker="o", markersize=5, label=f"component {k} ({weights[k]:.0%})")
         for k in range(fit.mixture.n_components)
     ]
 
 
-# -- more columns --------------------------------------------------------------------------------------------------------------
+# -- more columns ----------------------------------------------------------------------------------------------------
 def matrix(figure, fit: Fit, columns, units) -> np.ndarray:
     """Axes of the lower triangle of a matrix of pairs, labelled at the edge, the others switched off."""
     data, n = fit.data, len(columns)
@@ -285,7 +293,7 @@ def matrix(figure, fit: Fit, columns, units) -> np.ndarray:
 
 
 def limits(fit: Fit, feature: int) -> tuple[float, float]:
-    """Ends of an axis that shows all rows, and the ellipses of all components."""
+    """Find the ends of an axis that shows all rows, and the ellipses of all components."""
     x = fit.data.values[:, feature]
     own = {name: value for name, value in fit.estimates.items() if name != "weights"}
     low, high = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.006, 0.994))
@@ -312,6 +320,7 @@ def _columns(data, features) -> list[int]:
 
 
 def _title(fit: Fit) -> str:
-    said = f"Mixture of {fit.mixture.n_components} {type(fit.mixture.component).__name__} components by {fit.engine.upper()}"
+    k, family = fit.mixture.n_components, type(fit.mixture.component).__name__
+    said = f"Mixture of {k} {family} component{'s' * (k != 1)} by {fit.engine.upper()}"
     hidden = fit.data.n_features - LARGEST_MATRIX
     return plain(said + (f" (first {LARGEST_MATRIX} of {fit.data.n_features} columns)" if hidden > 0 else ""))

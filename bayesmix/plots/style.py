@@ -1,6 +1,7 @@
 """What all pictures share: colours that colour-blind readers tell apart, a figure that notebooks show, axis labels."""
 
 import io
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -9,10 +10,11 @@ COMPONENTS = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#7A6A00", "#8F8F8F", 
 METHODS = ("#1F1F1F", "#D55E00", "#009E73", "#8B3FA0", "#B07D2B", "#4C78A8")
 LINES = ((0, ()), (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (3, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
-DATA = "#D9DDE2"  # bars and points of the data
+DATA = "#D9DDE2"  # bars of the data
+POINTS = "#A4ABB5"  # points of the data, where colours belong to methods
 DARK = "#2B2F36"  # text, and the mixture as a whole
 
-STYLE = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "axes.titlesize": 10.0,

@@ -278,7 +278,7 @@ LAYOUTS = {"scale": scale, "factor": factor, "rate": rate}
 _double = types.CPointer(types.double)
 LOGP_SIGNATURE = types.int64(types.uint64, _double, _double, _double, _double)
 EXPAND_SIGNATURE = types.int64(types.uint64, types.uint64, _double, _double, _double)
-_NOT_FINITE = 4  # nutpie's code of a point without finite density: the step is refused
+_NOT_FINITE = 4  # returned where the density or its gradient is not finite: nutpie refuses the step
 
 
 @_inlined
@@ -290,55 +290,69 @@ def _theta_of(u, mode, basis):
     return theta
 
 
-def _c_function(layout):
-    """Make the C callback of a layout: dimension, u, gradient, value, block -> 0, or an error code."""
-
-    @_compiled
-    def body(u, out, block):
-        _, _, _, _, _, mode, basis, _, _ = _read(block)
-        theta = _theta_of(u, mode, basis)
-        grad = np.empty(theta.shape[0])
-        value = layout(theta, grad, block)
-        finite = np.isfinite(value)
-        for j in range(theta.shape[0]):
-            slope = 0.0
-            for i in range(theta.shape[0]):
-                slope += basis[i, j] * grad[i]
-            out[j] = slope
-            finite = finite and np.isfinite(slope)
-        return value, finite
-
-    return body
+@_inlined
+def _pull_back(grad, basis, value, out):
+    """Gradient in u from the gradient in theta, into out; is everything finite?"""
+    finite = np.isfinite(value)
+    for j in range(grad.shape[0]):
+        slope = 0.0
+        for i in range(grad.shape[0]):
+            slope += basis[i, j] * grad[i]
+        out[j] = slope
+        finite = finite and np.isfinite(slope)
+    return finite
 
 
-_scale_body, _factor_body, _rate_body = _c_function(scale), _c_function(factor), _c_function(rate)
+@_inlined
+def _whole(block):
+    """The block behind a pointer, whose length it holds itself."""
+    return numba.carray(block, (int(numba.carray(block, (HEAD,))[11]),))
+
+
+@_compiled
+def _scale_body(u, out, block):
+    _, _, _, _, _, mode, basis, _, _ = _read(block)
+    grad = np.empty(mode.shape[0])
+    value = scale(_theta_of(u, mode, basis), grad, block)
+    return value, _pull_back(grad, basis, value, out)
+
+
+@_compiled
+def _factor_body(u, out, block):
+    _, _, _, _, _, mode, basis, _, _ = _read(block)
+    grad = np.empty(mode.shape[0])
+    value = factor(_theta_of(u, mode, basis), grad, block)
+    return value, _pull_back(grad, basis, value, out)
+
+
+@_compiled
+def _rate_body(u, out, block):
+    _, _, _, _, _, mode, basis, _, _ = _read(block)
+    grad = np.empty(mode.shape[0])
+    value = rate(_theta_of(u, mode, basis), grad, block)
+    return value, _pull_back(grad, basis, value, out)
 
 
 def _scale_c(n, u, out, value, block):
-    size = numba.carray(block, (12,))
-    result, finite = _scale_body(numba.carray(u, (n,)), numba.carray(out, (n,)), numba.carray(block, (int(size[11]),)))
+    result, finite = _scale_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
     numba.carray(value, (1,))[0] = result
-    return 0 if finite else 4
+    return 0 if finite else _NOT_FINITE
 
 
 def _factor_c(n, u, out, value, block):
-    size = numba.carray(block, (12,))
-    result, finite = _factor_body(numba.carray(u, (n,)), numba.carray(out, (n,)), numba.carray(block, (int(size[11]),)))
+    result, finite = _factor_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
     numba.carray(value, (1,))[0] = result
-    return 0 if finite else 4
+    return 0 if finite else _NOT_FINITE
 
 
 def _rate_c(n, u, out, value, block):
-    size = numba.carray(block, (12,))
-    result, finite = _rate_body(numba.carray(u, (n,)), numba.carray(out, (n,)), numba.carray(block, (int(size[11]),)))
+    result, finite = _rate_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
     numba.carray(value, (1,))[0] = result
-    return 0 if finite else 4
+    return 0 if finite else _NOT_FINITE
 
 
 def _expand_c(n, n_out, u, out, block):
-    size = numba.carray(block, (12,))
-    whole = numba.carray(block, (int(size[11]),))
-    _, _, _, _, _, mode, basis, _, _ = _read(whole)
+    _, _, _, _, _, mode, basis, _, _ = _read(_whole(block))
     theta = _theta_of(numba.carray(u, (n,)), mode, basis)
     numba.carray(out, (n,))[:] = theta
     return 0

@@ -44,7 +44,7 @@ class Diagonal(Structure):
         return diagonal_matrices(np.exp(2.0 * vector.reshape(*vector.shape[:-1], n_components, n_features)))
 
     def vector_gradient(self, cov, d_b):
-        """d / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
+        """D / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
         return (-d_b * self.factor(cov)).ravel()
 
     def default_prior(self, variance_matrix, n_components):

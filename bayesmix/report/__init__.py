@@ -1,0 +1,5 @@
+"""Reports for readers without Python."""
+
+from .html import write_report
+
+__all__ = ["write_report"]

@@ -1,0 +1,186 @@
+"""NUTS: the posterior of other people's models, labels, interrupts and seeds."""
+
+import signal
+import threading
+
+import arviz as az
+import numpy as np
+import preliz as pz
+import pytest
+
+import bayesmix as bm
+from bayesmix.engines.nuts import modes_of, starting_points
+from bayesmix.posterior import posterior_of
+
+from reference import answers, columns
+
+FAITHFUL = bm.datasets.load("faithful")
+OPTIONS = {"progressbar": False, "cores": 2}
+
+
+@pytest.fixture(scope="module")
+def faithful_fit():
+    return bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=1, **OPTIONS)
+
+
+def test_posteriordb_low_dim_gauss_mix():
+    """Every mean within 4 combined Monte Carlo errors of Stan's reference draws (posteriordb), with its priors."""
+    component = bm.Normal(mu=pz.Normal(0, 2), sigma=pz.HalfNormal(2))
+    mixture = bm.Mixture(component, 2, weights=bm.Dirichlet([5.0, 5.0]))
+    fit = bm.nuts(mixture, columns("low_dim_gauss_mix.csv")["y"], draws=2500, random_seed=3, **OPTIONS)
+    reference = answers("low_dim_gauss_mix")["posterior"]
+    posterior = fit.tree["posterior"]
+    ours = {
+        "theta": posterior["weights"].values[..., 0],
+        **{f"mu[{k + 1}]": posterior["mu"].values[..., k] for k in range(2)},
+        **{f"sigma[{k + 1}]": posterior["sigma"].values[..., k] for k in range(2)},
+    }
+    for name, draws in ours.items():
+        theirs = reference[name]
+        z = (draws.mean() - theirs["mean"]) / np.hypot(float(az.mcse(draws)), theirs["mcse_mean"])
+        assert abs(z) < 4, (name, z)
+        z_sd = (draws.std() - theirs["sd"]) / np.hypot(float(az.mcse(draws, method="sd")), theirs["mcse_sd"])
+        assert abs(z_sd) < 4, (name, "sd", z_sd)
+
+
+def test_death_notices_posterior():
+    """Poisson mixture with Gamma(2, 1) rates against exact importance sampling: ordered means within 4 errors."""
+    data = bm.datasets.load("death_notices")
+    mixture = bm.Mixture(bm.Poisson(mu=pz.Gamma(2, 1)), 2)
+    fit = bm.nuts(mixture, data["deaths"], weights=data["freq"], draws=2000, random_seed=5, **OPTIONS)
+    mu, weights = fit.tree["posterior/mu"].values, fit.tree["posterior/weights"].values
+    order = np.argsort(mu, axis=-1)
+    mu, weights = np.take_along_axis(mu, order, -1), np.take_along_axis(weights, order, -1)
+    reference = answers("death_notices")["bayes_exact"]["k2"]["posterior_ordered"]
+    for k in range(2):
+        for name, draws in ((f"lambda[{k + 1}]", mu[..., k]), (f"w[{k + 1}]", weights[..., k])):
+            z = (draws.mean() - reference[name]["mean"]) / np.hypot(float(az.mcse(draws)), reference[name]["mcse_mean"])
+            assert abs(z) < 4, (name, z)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_faithful_converges(seed):
+    fit = bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=seed, **OPTIONS)
+    assert fit.verdict == "converged", fit.message
+    assert fit.tree.attrs["rhat_relabelled"] < 1.01
+    assert fit.converged
+
+
+def test_chains_of_different_seeds_agree(faithful_fit):
+    """Four chains, each from a run of its own, put together: converged as one."""
+    chains = [
+        bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, chains=1, random_seed=seed, **OPTIONS) for seed in (11, 12, 13, 14)
+    ]
+    for name in ("weights", "mu", "cov"):
+        together = np.concatenate([chain.tree["posterior"][name].values for chain in chains])
+        for index in np.ndindex(together.shape[2:]):
+            assert float(az.rhat(together[(..., *index)])) < 1.01, (name, index)
+
+
+def test_same_seed_same_draws_on_any_number_of_cores(faithful_fit):
+    again = bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=1, progressbar=False, cores=1)
+    np.testing.assert_array_equal(again.tree["posterior/mu"].values, faithful_fit.tree["posterior/mu"].values)
+
+
+def test_groups_are_arvizs(faithful_fit):
+    tree = faithful_fit.tree
+    assert {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data", "labels"} <= set(tree.children)
+    assert tree["posterior/mu"].dims == ("chain", "draw", "cluster", "feature")
+    assert list(tree["posterior/mu"]["feature"].values) == ["eruptions", "waiting"]
+    assert tree["log_likelihood/x"].shape == (4, 1000, 272)
+    assert tree["labels/permutation"].shape == (4, 1000, 2)
+    loo = az.loo(tree)
+    assert loo.good_k > 0 and float((loo.pareto_k > loo.good_k).sum()) == 0
+    assert set(az.summary(tree).columns) >= {"mean", "sd", "r_hat"}
+
+
+def test_pointwise_log_likelihood_is_the_formula(faithful_fit):
+    """Against SciPy, at some draws."""
+    from scipy import stats
+
+    x = faithful_fit.data.values
+    posterior = faithful_fit.tree["posterior"]
+    for chain, draw in ((0, 0), (3, 999)):
+        at = {name: posterior[name].values[chain, draw] for name in ("weights", "mu", "cov")}
+        density = sum(
+            at["weights"][k] * stats.multivariate_normal(at["mu"][k], at["cov"][k]).pdf(x) for k in range(2)
+        )
+        np.testing.assert_allclose(faithful_fit.tree["log_likelihood/x"].values[chain, draw], np.log(density), rtol=1e-10)
+
+
+def test_interrupt_keeps_the_draws():
+    """Ctrl-C in mid-run: a fit with the draws made so far, and a message that says how many."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-2, 1, 2_000), rng.normal(2, 1, 2_000)])
+    mixture = bm.Mixture(bm.Normal(), 2)
+    start = bm.Fit.from_parameters(mixture, weights=[0.5, 0.5], mu=[-2.0, 2.0], sigma=[1.0, 1.0])
+    bm.nuts(mixture, x[::100], draws=20, tune=20, init=start, random_seed=1, **OPTIONS)  # compiles, imports
+    main = threading.main_thread().ident
+    timer = threading.Timer(1.5, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    try:
+        fit = bm.nuts(mixture, x, draws=200_000, tune=50, chains=2, init=start, random_seed=1, **OPTIONS)
+    finally:
+        timer.cancel()
+    kept = fit.tree["posterior/mu"].shape[1]
+    assert 2 <= kept < 200_000
+    assert f"interrupted: 2 chains of {kept} draws of the 200000" in fit.message
+    assert np.all(np.isfinite(fit.tree["posterior/mu"].values))
+
+
+def test_several_modes_get_chains_of_their_own():
+    """Two ways to split four corners into two components: both optima are found and both are started from."""
+    rng = np.random.default_rng(3)
+    corners = np.array([[-4.0, -4.0], [-4.0, 4.0], [4.0, -4.0], [4.0, 4.0]])
+    x = np.concatenate([corner + rng.normal(size=(60, 2)) for corner in corners])
+    x = np.concatenate([x, x[:, ::-1]])  # exactly as likely along either axis
+    mixture = bm.Mixture(bm.MvNormal(covariance="diag"), 2)
+    data = mixture.check(x)
+    modes = modes_of(posterior_of(mixture, data), starting_points(mixture, data, "em", np.random.default_rng(1), False))
+    fit = bm.nuts(mixture, x, draws=300, random_seed=1, **OPTIONS)
+    if len(modes) == 1:  # EM's runs ended in mirror images with one and the same objective
+        pytest.fail("the two mirror-image optima were taken for one")
+    assert fit.tree.attrs["starting_modes"] == 2
+    assert fit.verdict == "several modes", fit.message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"draws": 0}, "draws=0"),
+        ({"chains": 2.5}, "chains=2.5"),
+        ({"sampler": "stan"}, "nutpie"),
+        ({"tune": "long"}, "tune="),
+        ({"init": "random"}, "init="),
+    ],
+)
+def test_bad_options(options, words):
+    with pytest.raises(ValueError, match=words):
+        bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, **{**OPTIONS, **options})
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_pymc_sampler_and_graph_agree_with_the_direct_posterior(faithful_fit):
+    """The same posterior by PyMC's own sampler: means within 5 combined Monte Carlo errors (18 numbers looked at)."""
+    fit = bm.nuts(
+        bm.Mixture(bm.MvNormal(), 2), FAITHFUL, sampler="pymc", draws=400, tune=400, chains=2, random_seed=2, **OPTIONS
+    )
+    _same_posterior(fit, faithful_fit)
+
+
+def test_priors_outside_the_list_take_the_graph_under_nutpie(faithful_fit):
+    """The default prior of mu as a wide truncated normal: the same posterior, through PyTensor and nutpie's compiler."""
+    waiting = FAITHFUL["waiting"]
+    direct = bm.nuts(bm.Mixture(bm.Normal(sigma=pz.Gamma(2, 0.2)), 2), waiting, random_seed=1, **OPTIONS)
+    truncated = bm.Normal(mu=pz.Truncated(pz.Normal(69.5, 53), -1e4, 1e4), sigma=pz.Gamma(2, 0.2))
+    graph = bm.nuts(bm.Mixture(truncated, 2), waiting, random_seed=1, **OPTIONS)
+    _same_posterior(graph, direct)
+
+
+def _same_posterior(left, right):
+    for name in left._names:
+        a, b = left.tree["posterior"][name].values, right.tree["posterior"][name].values
+        for index in np.ndindex(a.shape[2:]):
+            x, y = a[(..., *index)], b[(..., *index)]
+            z = (x.mean() - y.mean()) / np.hypot(float(az.mcse(x)), float(az.mcse(y)))
+            assert abs(z) < 5, (name, index, z)
