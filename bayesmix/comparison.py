@@ -35,11 +35,11 @@ class Comparison:
     ci_prob : float
         Probability of the intervals.
     parameters : xarray.Dataset
-        Every parameter, (method, quantity, cluster, ...), quantity being ``estimate``, ``se``, ``lower``, ``upper``:
+        Every parameter, (fit, quantity, cluster, ...), quantity being ``estimate``, ``se``, ``lower``, ``upper``:
         the estimate (EM) or posterior mean; the standard deviation of its sampling distribution (EM) or of the
-        posterior; the ends of the equal-tailed interval. One method is ``parameters.sel({"method": "EM"})``; xarray
-        reads ``.sel(method="EM")`` as a way of looking up. Coordinate ``basis`` says which, by method. NaN where a
-        method has none: EM without ``uncertainty``, and fits of another family or number of components.
+        posterior; the ends of the equal-tailed interval: ``parameters["mu"].sel(fit="NUTS", quantity="estimate")``.
+        Coordinate ``basis`` says which, by fit. NaN where a fit has none: EM without ``uncertainty``, and fits of
+        another family or number of components.
     elpd : pandas.DataFrame
         Expected log predictive density by leave-one-out cross-validation, best first, in nats: the columns of
         `arviz.compare`, ``khat_max`` and ``khat_bad`` (rows whose Pareto k is too large, out of ``n_rows``), and
@@ -86,7 +86,7 @@ class Comparison:
 
         rows, shown = self.entries, [name for name in self.fits if self._is_shown(name)]
         cells = {
-            name: [_cell(self.parameters[e.variable].sel({"method": name}).values[:, *e.index]) for e in rows]
+            name: [_cell(self.parameters[e.variable].sel({"fit": name}).values[:, *e.index]) for e in rows]
             for name in shown
         }
         table = pd.DataFrame(cells, index=pd.Index([e.label for e in rows], name="parameter"))
@@ -337,12 +337,12 @@ def _parameters(fits, comparable, reference, ci_prob) -> xr.Dataset:
                 values[variable][i, 1] = draws[variable].std(axis=0, ddof=1)
                 values[variable][i, 2:] = np.quantile(draws[variable], tails, axis=0)
     dataset = xr.Dataset(
-        {name: (("method", "quantity", *template[name].dims), value) for name, value in values.items()},
-        coords={"method": list(fits), "quantity": list(QUANTITIES), **template.coords},
+        {name: (("fit", "quantity", *template[name].dims), value) for name, value in values.items()},
+        coords={"fit": list(fits), "quantity": list(QUANTITIES), **template.coords},
         attrs={"interval": f"equal-tailed, probability {ci_prob:g}", "ci_prob": ci_prob, "reference": reference},
     )
     bases = [basis(fit) if name in comparable else "not compared" for name, fit in fits.items()]
-    dataset.coords["basis"] = "method", bases
+    dataset.coords["basis"] = "fit", bases
     return dataset
 
 
@@ -582,7 +582,7 @@ def _accuracy(found: dict, table) -> str:
 
 
 def _at(parameters, entry, method, quantity) -> float:
-    return float(parameters[entry.variable].sel({"method": method}).values[quantity, *entry.index])
+    return float(parameters[entry.variable].sel({"fit": method}).values[quantity, *entry.index])
 
 
 def _find(agreed, a, b) -> int:

@@ -62,7 +62,9 @@ class Fit:
             tree["posterior"] = _dataset(mixture, draws, ("chain", "draw"), coords)
         if point is not None:
             tree["point"] = _dataset(mixture, point, (), coords)
-        shape, dims = (data.values, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
+        shape, dims = (
+            (data.values, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
+        )
         tree["observed_data"] = xr.Dataset({"x": (dims, shape)}, coords={d: coords[d] for d in dims})
         if data.weights is not None:
             tree["constant_data"] = xr.Dataset({"row_weights": (("obs",), data.weights)}, coords={"obs": coords["obs"]})
@@ -107,13 +109,19 @@ class Fit:
         names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
         missing, unknown = [n for n in names if n not in params], [n for n in params if n not in names]
         if missing or unknown:
-            said = "; ".join(f"{word} {', '.join(which)}" for word, which in (("missing", missing), ("unknown", unknown)) if which)
+            said = "; ".join(
+                f"{word} {', '.join(which)}" for word, which in (("missing", missing), ("unknown", unknown)) if which
+            )
             raise TypeError(f"the parameters of this mixture are {', '.join(names)}: {said}.")
         weights = np.asarray(params["weights"], dtype=float)
         if weights.shape != (mixture.n_components,):
-            raise ValueError(f"weights has shape {weights.shape}, but {mixture.n_components} components need ({mixture.n_components},).")
+            raise ValueError(
+                f"weights has shape {weights.shape}, but {mixture.n_components} components need ({mixture.n_components},)."
+            )
         if not np.all(weights >= 0) or not np.isclose(weights.sum(), 1.0, rtol=0, atol=1e-8):
-            raise ValueError(f"weights must be nonnegative and sum to 1, but they are {weights} with sum {weights.sum():.10g}.")
+            raise ValueError(
+                f"weights must be nonnegative and sum to 1, but they are {weights} with sum {weights.sum():.10g}."
+            )
         point = {"weights": weights / weights.sum()}
         point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
         attrs = {"engine": "parameters", "converged": 1, "message": "Parameters as given."}
@@ -151,9 +159,13 @@ class Fit:
     @property
     def data(self) -> Data:
         """The data of the fit, (obs, feature), with names and row weights."""
-        x = self.tree["observed_data/x"]
+        x = self.tree["observed_data"].dataset["x"]
         values = np.ascontiguousarray(x.values if x.ndim == 2 else x.values[:, None])
-        weights = self.tree["constant_data/row_weights"].values if "constant_data/row_weights" in self._paths else None
+        weights = (
+            self.tree["constant_data"].dataset["row_weights"].values
+            if "constant_data/row_weights" in self._paths
+            else None
+        )
         feature = tuple(json.loads(self.tree.attrs["feature_names"]))
         return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights)
 
@@ -170,8 +182,8 @@ class Fit:
     def estimates(self) -> dict:
         """Parameters by name, (cluster, ...) arrays: the estimate of EM, the posterior mean of the others."""
         if "point" in self.tree.children:
-            return {name: self.tree["point"][name].values for name in self._names}
-        return {name: self.tree["posterior"][name].values.mean(axis=(0, 1)) for name in self._names}
+            return {name: self.tree["point"].dataset[name].values for name in self._names}
+        return {name: self.tree["posterior"].dataset[name].values.mean(axis=(0, 1)) for name in self._names}
 
     @property
     def _names(self):
@@ -182,7 +194,7 @@ class Fit:
         """Parameters by name, (draws, cluster, ...) with the chains one after another; one draw for a point estimate."""
         if "point" in self.tree.children:
             return {name: value[None] for name, value in self.estimates.items()}
-        posterior = self.tree["posterior"]
+        posterior = self.tree["posterior"].dataset
         return {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in self._names}
 
     @property
@@ -192,7 +204,7 @@ class Fit:
             return float(self.tree.attrs["log_likelihood"])
         if "log_likelihood" not in self.tree.children:
             raise ValueError("this fit has no data, so no log-likelihood; pass data= to Fit.from_parameters.")
-        return float(self.tree["log_likelihood/x"].sum("obs").mean())
+        return float(self.tree["log_likelihood"].dataset["x"].sum("obs").mean())
 
     @property
     def n_parameters(self) -> int:
@@ -203,7 +215,7 @@ class Fit:
     def trace(self) -> xr.DataArray:
         """Objective of EM after each iteration, in nats: the log-likelihood plus the guard. It never decreases."""
         self._need_em("trace")
-        return self.tree["trace/objective"]
+        return self.tree["trace"].dataset["objective"]
 
     @property
     def bic(self) -> float:
@@ -225,7 +237,7 @@ class Fit:
         """
         self._need_em("icl")
         data = self.data
-        largest = self.responsibilities(self._own_data()).values.max(axis=1)
+        largest = np.asarray(self.responsibilities(data)).max(axis=1)
         weights = 1.0 if data.weights is None else data.weights
         return self.bic - 2.0 * float(np.sum(weights * np.log(largest)))
 
@@ -235,9 +247,6 @@ class Fit:
                 f"{what} belongs to a maximum-likelihood fit, but this one is by {self.engine}; "
                 "bm.compare gives elpd, which all engines have."
             )
-
-    def _own_data(self):
-        return self.data.values
 
     # -- tables and pictures ------------------------------------------------------------------------------------------------
     def summary(self, ci_prob: float = 0.89):
@@ -271,8 +280,6 @@ class Fit:
 
     # -- prediction ---------------------------------------------------------------------------------------------------------
     def _rows(self, x) -> Data:
-        if isinstance(x, np.ndarray) and x is self._own_data():
-            return self.data
         data = self.data
         return as_data(x, feature=data.feature if data.named else tuple(range(data.n_features)))
 
@@ -326,7 +333,8 @@ class Fit:
 
     def classify(self, x) -> xr.DataArray:
         """Most probable component of each row, (obs,)."""
-        return self.responsibilities(x).argmax("cluster").rename("cluster")
+        responsibilities = xr.DataArray(self.responsibilities(x))
+        return responsibilities.argmax("cluster").rename("cluster")
 
     def sample(self, n: int, random_seed=None) -> xr.DataArray:
         """Draw n new rows from the mixture; for a posterior, from the posterior predictive distribution.
@@ -381,7 +389,7 @@ def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
     if data.n_obs == 0:
         return
     if fit.has_draws:
-        posterior = fit.tree["posterior"]
+        posterior = fit.tree["posterior"].dataset
         draws = {name: posterior[name].values for name in fit._names}
     else:
         draws = {name: value[None, None] for name, value in fit.estimates.items()}

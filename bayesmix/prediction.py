@@ -139,7 +139,9 @@ def sample(fit, n: int, rng: np.random.Generator) -> xr.DataArray:
     draws, n = fit.draws, int(n)
     which = rng.integers(len(draws["weights"]), size=n)
     labels = choose(draws["weights"][which], rng)
-    values = fit.mixture.component.sample({name: v[which, labels] for name, v in draws.items() if name != "weights"}, rng)
+    values = fit.mixture.component.sample(
+        {name: v[which, labels] for name, v in draws.items() if name != "weights"}, rng
+    )
     coords = {"obs": np.arange(n), "cluster": ("obs", labels)}
     if not fit.mixture.component.multivariate:
         return xr.DataArray(values[:, 0], dims=("obs",), coords=coords)
@@ -189,7 +191,11 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
         at = {name: value[chain, kept[i]] for name, value in draws.items()}
         labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
         values[chain, i] = component.sample({n: v[labels] for n, v in at.items() if n != "weights"}, rng)
-    coords = {"chain": np.arange(chains_kept), "draw": kept if chains * length > 1 else np.arange(n_draws), "obs": data.obs}
+    coords = {
+        "chain": np.arange(chains_kept),
+        "draw": kept if chains * length > 1 else np.arange(n_draws),
+        "obs": data.obs,
+    }
     if component.multivariate:
         dims, coords = ("chain", "draw", "obs", "feature"), coords | {"feature": np.array(data.feature)}
         return xr.Dataset({"x": (dims, values)}, coords=coords)

@@ -4,8 +4,18 @@ import numpy as np
 import xarray as xr
 
 from .fit import Fit
-from .labels import Relabelling, agreement, apply_permutation, compose, ecr, invariants, invert, judge, relabel_allocations, stephens
-from .labels.align import align_to
+from .labels import (
+    Relabelling,
+    agreement,
+    apply_permutation,
+    compose,
+    ecr,
+    invariants,
+    invert,
+    judge,
+    relabel_allocations,
+    stephens,
+)
 from .likelihood import formula
 from .prediction import CELLS, with_row_axis
 
@@ -51,14 +61,16 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
     raw, lead = _raw_draws(fit)
     k, n_draws = fit.mixture.n_components, lead[0] * lead[1]
     flat = {name: value.reshape(n_draws, *value.shape[2:]) for name, value in raw.items()}
-    log_likelihood = fit.tree["log_likelihood/x"].values.reshape(n_draws, -1)
+    log_likelihood = fit.tree["log_likelihood"].dataset["x"].values.reshape(n_draws, -1)
     found, allocations, entropy = _match(fit, flat, log_likelihood.sum(axis=1), algorithm)
     permutation = found.permutation.reshape(*lead, k)
     relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
 
     tree = fit.tree.copy()
     posterior = tree["posterior"].to_dataset()
-    tree["posterior"] = xr.DataTree(posterior.assign({name: (posterior[name].dims, relabelled[name]) for name in relabelled}))
+    tree["posterior"] = xr.DataTree(
+        posterior.assign({name: (posterior[name].dims, relabelled[name]) for name in relabelled})
+    )
     coords = {name: posterior[name].values for name in ("chain", "draw", "cluster")}
     tree["labels"] = xr.DataTree(
         xr.Dataset(
@@ -82,9 +94,15 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
         permutation=permutation,
         margin=found.margin.reshape(lead),
         weights=relabelled["weights"],
-        divergences=int(tree["sample_stats/diverging"].sum()) if _has(tree, "sample_stats", "diverging") else 0,
+        divergences=int(tree["sample_stats"].dataset["diverging"].sum())
+        if _has(tree, "sample_stats", "diverging")
+        else 0,
     )
-    attrs = {name: float(getattr(verdict, name)) for name in verdict.__dataclass_fields__ if name not in ("outcome", "message")}
+    attrs = {
+        name: float(getattr(verdict, name))
+        for name in verdict.__dataclass_fields__
+        if name not in ("outcome", "message")
+    }
     if fit.engine == "nuts":
         good = verdict.outcome in ("converged", "labels switched only")
         attrs |= {"verdict": verdict.outcome, "converged": int(good), "message": _capital(verdict)}
@@ -104,16 +122,16 @@ def _has(tree, group, variable):
 
 def _raw_draws(fit):
     """Draws as they were sampled: the permutation recorded with them undone. And (chains, draws)."""
-    posterior = fit.tree["posterior"]
+    posterior = fit.tree["posterior"].dataset
     draws = {name: posterior[name].values for name in fit._names}
     lead = draws["weights"].shape[:2]
     if _has(fit.tree, "labels", "permutation"):
-        back = invert(fit.tree["labels/permutation"].values)
+        back = invert(fit.tree["labels"].dataset["permutation"].values)
         draws = {name: apply_permutation(value, back, axis=2) for name, value in draws.items()}
     return draws, lead
 
 
-def _responsibilities(fit, flat, rows=slice(None)):
+def _responsibilities(fit, flat, rows: slice | np.ndarray = slice(None)):
     """Yield (slice of draws, responsibilities (draws, obs, cluster)) in pieces that fit into memory."""
     x, k = fit.data.values[rows], fit.mixture.n_components
     log_weights, params = with_row_axis(flat)
@@ -142,7 +160,11 @@ def _match(fit, flat, total, algorithm):
     else:
         found = stephens(apply_permutation(whole, aligned.permutation, axis=2))
     permutation = compose(aligned.permutation, found.permutation)
-    return _named_by_majority(Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)), allocations, entropy
+    return (
+        _named_by_majority(Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)),
+        allocations,
+        entropy,
+    )
 
 
 def _named_by_majority(found: Relabelling) -> Relabelling:
@@ -179,24 +201,3 @@ def _invariants(fit, weights, log_likelihood, entropy):
         order = order[data.weights[order] > 0]
     points = order[np.linspace(0, len(order) - 1, min(POINTS, len(order))).round().astype(int)]
     return invariants(log_likelihood[:, :, points], weights, log_likelihood.sum(axis=2), entropy)
-
-
-def aligned_with(fit: Fit, reference: Fit) -> Fit:
-    """Rename the components of a fit to match those of another, by the rows they claim in the reference's data."""
-    data = reference.data
-    left = reference.responsibilities(data).values
-    order, _ = align_to(left, fit.responsibilities(data).values)
-    return renamed(fit, order)
-
-
-def renamed(fit: Fit, order: np.ndarray) -> Fit:
-    """Rename the components of all groups of a fit: new component c is the old component order[c]."""
-    tree = fit.tree.copy()
-    for group in ("posterior", "point"):
-        if group in tree.children:
-            dataset = tree[group].to_dataset()
-            tree[group] = xr.DataTree(dataset.isel(cluster=order).assign_coords(cluster=dataset["cluster"]))
-    if _has(tree, "labels", "permutation"):
-        labels = tree["labels"].to_dataset()
-        tree["labels"] = xr.DataTree(labels.isel(cluster=order).assign_coords(cluster=labels["cluster"]))
-    return Fit(fit.mixture, tree)

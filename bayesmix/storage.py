@@ -57,8 +57,13 @@ def load(path) -> Fit:
     if not path.exists():
         raise FileNotFoundError(f"there is no file {path}.")
     try:
-        options = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "h5netcdf"}
-        with xr.open_datatree(path, **options) as opened:
+        folder = path.is_dir()
+        opened = (
+            xr.open_datatree(path, engine="zarr", consolidated=False)
+            if folder
+            else xr.open_datatree(path, engine="h5netcdf")
+        )
+        with opened:
             tree = opened.load()
     except Exception as error:  # each backend has exceptions of its own for broken files
         raise ValueError(

@@ -81,7 +81,9 @@ def test_close_to_nuts_on_faithful(nuts, options, widths):
     assert fit.converged, fit.message
     assert f"k-hat is {fit.tree.attrs['khat']:.2f}" in fit.message
     for name in ("weights", "mu", "cov"):
-        ours, theirs = (f.tree["posterior"][name].values.reshape(-1, *f.tree["posterior"][name].shape[2:]) for f in (fit, nuts))
+        ours, theirs = (
+            f.tree["posterior"][name].values.reshape(-1, *f.tree["posterior"][name].shape[2:]) for f in (fit, nuts)
+        )
         shift = np.abs(ours.mean(axis=0) - theirs.mean(axis=0)) / theirs.std(axis=0)
         assert shift.max() < 0.35, (name, shift)  # in posterior sd; KL projection plus 1000 draws' error of 0.03
         width = ours.std(axis=0) / theirs.std(axis=0)
@@ -129,7 +131,12 @@ def test_same_seed_same_result():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"method": "svgd"}, "fullrank"), ({"draws": 10}, "at least 100"), ({"batch_size": 1000}, "272"), ({"init": "x"}, "init=")],
+    [
+        ({"method": "svgd"}, "fullrank"),
+        ({"draws": 10}, "at least 100"),
+        ({"batch_size": 1000}, "272"),
+        ({"init": "x"}, "init="),
+    ],
 )
 def test_bad_options(options, words):
     with pytest.raises(ValueError, match=words):

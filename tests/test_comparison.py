@@ -31,16 +31,16 @@ def waiting():
 
 
 def test_parameters_have_named_dims_and_one_method_each(result):
-    assert result.parameters["mu"].dims == ("method", "quantity", "cluster", "feature")
-    assert result.parameters["cov"].dims == ("method", "quantity", "cluster", "feature", "feature_2")
-    assert list(result.parameters["method"].values) == ["EM", "NUTS", "ADVI"]
+    assert result.parameters["mu"].dims == ("fit", "quantity", "cluster", "feature")
+    assert result.parameters["cov"].dims == ("fit", "quantity", "cluster", "feature", "feature_2")
+    assert list(result.parameters["fit"].values) == ["EM", "NUTS", "ADVI"]
     assert list(result.parameters["quantity"].values) == ["estimate", "se", "lower", "upper"]
     assert result.parameters.attrs["ci_prob"] == 0.89
 
 
 def test_alignment_undoes_a_renaming_of_components(fits, result):
     assert fits["NUTS"].estimates["mu"][0, 1] > fits["NUTS"].estimates["mu"][1, 1]  # the renaming is there
-    mu = result.parameters["mu"].sel({"method": "NUTS", "quantity": "estimate"})
+    mu = result.parameters["mu"].sel(fit="NUTS", quantity="estimate")
     np.testing.assert_allclose(mu, fits["NUTS"].estimates["mu"][::-1])
     rows = result.agreement.rows
     assert (rows["EM"] == rows["NUTS"]).mean() > 0.99
@@ -48,12 +48,12 @@ def test_alignment_undoes_a_renaming_of_components(fits, result):
 
 def test_parameters_are_those_of_the_draws(fits, result):
     draws = fits["ADVI"].tree["posterior/weights"].values[0]
-    found = result.parameters["weights"].sel({"method": "ADVI"})
+    found = result.parameters["weights"].sel(fit="ADVI")
     np.testing.assert_allclose(found.sel(quantity="estimate"), draws.mean(axis=0))
     np.testing.assert_allclose(found.sel(quantity="se"), draws.std(axis=0, ddof=1))
     np.testing.assert_allclose(found.sel(quantity="lower"), np.quantile(draws, 0.055, axis=0))
     np.testing.assert_allclose(found.sel(quantity="upper"), np.quantile(draws, 0.945, axis=0))
-    em = result.parameters["weights"].sel({"method": "EM", "quantity": "estimate"})
+    em = result.parameters["weights"].sel(fit="EM", quantity="estimate")
     np.testing.assert_allclose(em, fits["EM"].tree["point/weights"])
 
 
@@ -63,7 +63,7 @@ def test_table_shows_those_numbers_once_each(result):
     assert "mu[0, eruptions]" in table.index and "cov[0, eruptions, waiting]" in table.index
     assert "cov[0, waiting, eruptions]" not in table.index
     assert len(table) == 2 + 4 + 6
-    estimate, se, lower, upper = result.parameters["mu"].sel({"method": "NUTS"}).values[:, 1, 1]
+    estimate, se, lower, upper = result.parameters["mu"].sel(fit="NUTS").values[:, 1, 1]
     assert table.loc["mu[1, waiting]", "NUTS"] == f"{estimate:.2f} ± {se:.2f} [{lower:.2f}, {upper:.2f}]"
 
 
@@ -157,7 +157,7 @@ def test_an_unconverged_posterior_is_said_and_no_yardstick(waiting):
 def test_em_without_draws_has_an_estimate_and_no_more(waiting):
     plain = bm.em(bm.Mixture(bm.Normal(), 2), FAITHFUL["waiting"], n_init=3, random_seed=1, progressbar=False)
     result = bm.compare({"EM": plain, "NUTS": waiting["NUTS"]})
-    own = result.parameters["mu"].sel({"method": "EM"})
+    own = result.parameters["mu"].sel(fit="EM")
     assert np.isfinite(own.sel(quantity="estimate")).all()
     assert np.isnan(own.sel(quantity=["se", "lower", "upper"])).all()
     assert list(result.elpd.index) == ["NUTS"]
@@ -175,7 +175,7 @@ def test_mixtures_of_other_size_and_family_share_all_but_parameters(waiting):
     )
     result = bm.compare({"two": waiting["EM"], "three": three_normals, "counts": counts})
     for name in ("three", "counts"):
-        assert np.isnan(result.parameters["mu"].sel({"method": name})).all(), name
+        assert np.isnan(result.parameters["mu"].sel({"fit": name})).all(), name
     assert list(result.table().columns) == ["two"]
     assert any("another family or number of components" in note for note in result.notes)
     assert set(result.elpd.index) == {"two", "counts"}

@@ -7,12 +7,11 @@ import arviz as az
 import numpy as np
 import preliz as pz
 import pytest
+from reference import answers, columns
 
 import bayesmix as bm
 from bayesmix.engines.nuts import modes_of, starting_points
 from bayesmix.posterior import posterior_of
-
-from reference import answers, columns
 
 FAITHFUL = bm.datasets.load("faithful")
 OPTIONS = {"progressbar": False, "cores": 2}
@@ -69,7 +68,8 @@ def test_faithful_converges(seed):
 def test_chains_of_different_seeds_agree(faithful_fit):
     """Four chains, each from a run of its own, put together: converged as one."""
     chains = [
-        bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, chains=1, random_seed=seed, **OPTIONS) for seed in (11, 12, 13, 14)
+        bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, chains=1, random_seed=seed, **OPTIONS)
+        for seed in (11, 12, 13, 14)
     ]
     for name in ("weights", "mu", "cov"):
         together = np.concatenate([chain.tree["posterior"][name].values for chain in chains])
@@ -84,7 +84,9 @@ def test_same_seed_same_draws_on_any_number_of_cores(faithful_fit):
 
 def test_groups_are_arvizs(faithful_fit):
     tree = faithful_fit.tree
-    assert {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data", "labels"} <= set(tree.children)
+    assert {"posterior", "sample_stats", "log_likelihood", "posterior_predictive", "observed_data", "labels"} <= set(
+        tree.children
+    )
     assert tree["posterior/mu"].dims == ("chain", "draw", "cluster", "feature")
     assert list(tree["posterior/mu"]["feature"].values) == ["eruptions", "waiting"]
     assert tree["log_likelihood/x"].shape == (4, 1000, 272)
@@ -102,10 +104,10 @@ def test_pointwise_log_likelihood_is_the_formula(faithful_fit):
     posterior = faithful_fit.tree["posterior"]
     for chain, draw in ((0, 0), (3, 999)):
         at = {name: posterior[name].values[chain, draw] for name in ("weights", "mu", "cov")}
-        density = sum(
-            at["weights"][k] * stats.multivariate_normal(at["mu"][k], at["cov"][k]).pdf(x) for k in range(2)
+        density = sum(at["weights"][k] * stats.multivariate_normal(at["mu"][k], at["cov"][k]).pdf(x) for k in range(2))
+        np.testing.assert_allclose(
+            faithful_fit.tree["log_likelihood/x"].values[chain, draw], np.log(density), rtol=1e-10
         )
-        np.testing.assert_allclose(faithful_fit.tree["log_likelihood/x"].values[chain, draw], np.log(density), rtol=1e-10)
 
 
 def test_interrupt_keeps_the_draws():

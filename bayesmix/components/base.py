@@ -148,6 +148,10 @@ class Component(ABC):
     def vector_gradient(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Gradient in free coordinates (n_free,), from the gradient in the kernel's arguments."""
 
+    @abstractmethod
+    def coordinate_scale(self, params: dict) -> np.ndarray:
+        """Length over which the density changes in each free coordinate (n_free,): a step for finite differences."""
+
     # -- priors --------------------------------------------------------------------------------------------------------
     @abstractmethod
     def default_priors(self, data: Data, n_components: int) -> Priors:

@@ -249,7 +249,7 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
     while True:
         z = standardised_draws(m, n, rng)
 
-        def objective(parameters, z=z):
+        def objective(parameters, z=z, family=family):
             value, gradient, _ = _elbo_and_gradient(posterior, family.at(parameters), z)
             if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
                 return 1e300, np.zeros_like(parameters)
@@ -267,7 +267,11 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
         error = np.std(values - log_q) / np.sqrt(m)
         agrees = -result.fun - value <= max(0.02 * n, 2.0 * error)
         if result.success and np.isfinite(value) and (agrees or m >= MOST_DRAWS):
-            reason = "" if agrees else f"fresh draws give {value:.2f}, {-result.fun - value:.2f} nats less than {m} fixed ones"
+            reason = (
+                ""
+                if agrees
+                else f"fresh draws give {value:.2f}, {-result.fun - value:.2f} nats less than {m} fixed ones"
+            )
             return _Found(family, np.maximum.accumulate(trace), bool(agrees), reason)
         if m >= MOST_DRAWS:
             return _Found(family, np.array(trace), False, f"the optimiser stopped with: {result.message}")
@@ -275,7 +279,7 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
 
 
 def standardised_draws(m: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """m standard normal draws (m, n) with mean exactly 0 and covariance exactly the identity, in antithetic pairs.
+    """Make m standard normal draws (m, n) with mean exactly 0 and covariance exactly the identity, in antithetic pairs.
 
     With these a normal posterior is found without any Monte Carlo error; they start as scrambled Sobol' points.
     """
@@ -325,7 +329,7 @@ def maximise_on_minibatches(posterior, family: _Normal, batch_size: int, rng, pr
 
 def pareto_khat(log_ratios: np.ndarray) -> float:
     """Pareto k-hat of importance ratios (Vehtari et al. 2024), by ArviZ; infinite if a ratio is not finite."""
-    from arviz_stats.base import array_stats
+    from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
     if not np.all(np.isfinite(log_ratios)):
         return float("inf")

@@ -60,8 +60,16 @@ def climb(
     scale = _coordinate_scale(likelihood, place.params)
 
     def result(converged=False, collapsed=False):
+        assert place is not None
         return Climb(
-            place.params, place.statistics.log_likelihood, place.objective, np.array(trace), used, distance, converged, collapsed
+            place.params,
+            place.statistics.log_likelihood,
+            place.objective,
+            np.array(trace),
+            used,
+            distance,
+            converged,
+            collapsed,
         )
 
     while used < max_iter:

@@ -1,15 +1,17 @@
 """Maximum likelihood by the EM algorithm."""
 
+import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Data
 from ..components.base import Guard
 from ..fit import Fit
+from ..likelihood.formula import log_of_weights
 from ..likelihood.formula import responsibilities as posterior_of_labels
 from ..likelihood.likelihood import Likelihood
-from ..likelihood.formula import log_of_weights
 from ..mixture import Mixture
 from .climb import Climb, climb
 from .starts import STRATEGIES, from_responsibilities, one_hot, start
@@ -18,6 +20,11 @@ SPURIOUS = 1e-4  # smallest variance of a component, in standardised columns, of
 SHORT_RUN = 40  # passes of a short run
 SUBSAMPLE = 2000  # rows of a short run
 N_STARTS = 60  # with n_init="auto"
+INTERRUPTED = "The search over starts was interrupted: this is the best optimum of the starts tried until then."
+DRAWS_FROM = {
+    "laplace": "the normal (Laplace) approximation of the estimate's sampling distribution",
+    "bootstrap": "refits to resampled rows (nonparametric bootstrap)",
+}
 SURVIVORS = 8  # short runs that go on to convergence
 
 
@@ -92,23 +99,22 @@ def em(
     """
     checked = mixture.check(data, weights)
     rng = generator(random_seed)
+    started = time.perf_counter()
     _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws)
     likelihood = Likelihood(mixture.component, checked, mixture.n_components)
     penalty = _guard(mixture, checked, guard)
-    run = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
+    run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
 
     given = _given_start(likelihood, init)
     with _progress(progressbar) as progress:
         if given is not None:
-            best, spread = climb(likelihood, given, **run), None
+            best, spread, interrupted = climb(likelihood, given, **run), None, False
         else:
             n_starts = N_STARTS if n_init == "auto" else int(n_init)
-            finished = search(likelihood, init, n_starts, rng, run, progress)
-            best, spread = finished[0], _spread(likelihood, finished)
-        if given is None:
-            best = sort_components(likelihood, best)
-        draws_of_estimate, note = None, ""
-        if uncertainty is not None and not best.collapsed:
+            finished, interrupted = search(likelihood, init, n_starts, rng, run, progress)
+            best, spread = sort_components(likelihood, finished[0]), _spread(likelihood, finished)
+        draws_of_estimate, note = None, INTERRUPTED if interrupted else ""
+        if uncertainty is not None and not (best.collapsed or interrupted):
             from .uncertainty import sampling_distribution
 
             draws_of_estimate, note = sampling_distribution(likelihood, best, uncertainty, draws, rng, run, progress)
@@ -121,41 +127,67 @@ def em(
         "log_likelihood": float(best.log_likelihood),
         "objective": float(best.objective),
         "uncertainty": uncertainty or "none",
-        "draws_from": {"laplace": "the normal (Laplace) approximation of the estimate's sampling distribution",
-                       "bootstrap": "refits to resampled rows (nonparametric bootstrap)"}.get(uncertainty, "none"),
+        "seconds": time.perf_counter() - started,
+        "draws_from": DRAWS_FROM.get(uncertainty or "", "none") if draws_of_estimate else "none",
     }
     return Fit.assemble(
-        mixture, checked, point=best.params, draws=draws_of_estimate, trace=best.trace, starts=spread, attrs=attrs, rng=rng
+        mixture,
+        checked,
+        point=best.params,
+        draws=draws_of_estimate,
+        trace=best.trace,
+        starts=spread,
+        attrs=attrs,
+        rng=rng,
     )
 
 
 # -- the search over starts ----------------------------------------------------------------------------------------------
-def search(likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict, progress=None) -> list[Climb]:
-    """Short runs from many starts, the best of them to convergence: best first, degenerate optima last."""
+def search(
+    likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict[str, Any], progress=None
+) -> tuple[list[Climb], bool]:
+    """Short runs from many starts, the best of them to convergence: best first, degenerate optima last.
+
+    The second value tells whether an interrupt (Ctrl-C) ended the search early; what was found until then is returned.
+    """
     data = likelihood.data
     short_likelihood = likelihood
     if data.n_obs > SUBSAMPLE and n_starts > 1:
         rows = np.sort(rng.choice(data.n_obs, SUBSAMPLE, replace=False))
         short_likelihood = Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
-    short = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
+    short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
     if n_starts == 1 or likelihood.n_components == 1:
         short["max_iter"], n_starts = 0, 1
-    runs = []
-    for generator in _track(progress, rng.spawn(n_starts), "EM: short runs"):
-        runs.append(climb(short_likelihood, start(short_likelihood, strategy, generator), **short))
-    runs = distinct_optima(short_likelihood, sorted(runs, key=lambda r: (not is_spurious(short_likelihood, r), r.objective), reverse=True))
-    finished = []
-    for candidate in _track(progress, runs[: SURVIVORS if run["max_iter"] > SHORT_RUN else 1], "EM: to convergence"):
-        finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
-    return sorted(finished, key=lambda r: (not is_spurious(likelihood, r), r.objective), reverse=True)
+    runs, finished, interrupted = [], [], False
+    try:
+        for stream in _track(progress, rng.spawn(n_starts), "EM: short runs"):
+            runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
+    except KeyboardInterrupt:
+        if not runs:
+            raise
+        interrupted = True
+    runs = distinct_optima(short_likelihood, _ranked(short_likelihood, runs))
+    try:
+        for candidate in _track(progress, [] if interrupted else runs[:SURVIVORS], "EM: to convergence"):
+            finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
+    except KeyboardInterrupt:
+        interrupted = True
+    return _ranked(likelihood, finished or runs), interrupted
+
+
+def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
+    """Runs by objective, best first, degenerate optima last."""
+    return sorted(runs, key=lambda run: (not is_spurious(likelihood, run), run.objective), reverse=True)
 
 
 def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar: bool) -> list[Climb]:
     """What `em` finds with its defaults: converged runs, best first, components in order."""
     guard = likelihood.component.guard(likelihood.data, 2.0 / np.sqrt(likelihood.data.total_weight))
-    run = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
+    run: dict[str, Any] = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
     with _progress(progressbar) as progress:
-        finished = search(likelihood, "auto", N_STARTS, rng, run, progress)
+        finished, interrupted = search(likelihood, "auto", N_STARTS, rng, run, progress)
+    if interrupted:
+        raise KeyboardInterrupt
     return [sort_components(likelihood, optimum) for optimum in finished]
 
 
@@ -187,7 +219,9 @@ def _spread(likelihood, finished):
 
 def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
     """Run on from where a short run ended; the trace goes on too if that run saw the same rows."""
-    long = climb(likelihood, short.params, **run)
+    left = run["max_iter"] - short.n_passes if same_rows else run["max_iter"]
+    options: dict[str, Any] = run | {"max_iter": max(left, 0)}
+    long = climb(likelihood, short.params, **options)
     trace = np.concatenate([short.trace, long.trace[1:]]) if same_rows else long.trace
     return replace(long, trace=trace, n_passes=short.n_passes + long.n_passes)
 
@@ -262,12 +296,16 @@ def _given_start(likelihood: Likelihood, init) -> dict | None:
     n, k = likelihood.data.n_obs, likelihood.n_components
     if isinstance(init, Fit):
         if type(init.mixture.component) is not type(likelihood.component) or init.mixture.n_components != k:
-            raise ValueError(f"init is a fit of a {init.mixture}, which cannot start {k} {likelihood.component} components.")
+            raise ValueError(
+                f"init is a fit of a {init.mixture}, which cannot start {k} {likelihood.component} components."
+            )
         return init.estimates
     values = np.asarray(init)
     if values.shape == (n,):
         if not np.all(np.isin(values, np.arange(k))):
-            raise ValueError(f"labels in init must be whole numbers from 0 to {k - 1}, one per row; found {np.unique(values)[:8]}.")
+            raise ValueError(
+                f"labels in init must be whole numbers from 0 to {k - 1}, one per row; found {np.unique(values)[:8]}."
+            )
         return from_responsibilities(likelihood, one_hot(values, k))
     if values.shape == (n, k):
         values = values.astype(float)
@@ -299,9 +337,7 @@ def _describe_collapse(likelihood, run, guard):
     posterior = posterior_of_labels(component, data.values, log_of_weights(run.params["weights"]), run.params)
     rows = np.flatnonzero(posterior[:, thinnest] > 0.5)
     shown = ", ".join(str(data.obs[row]) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
-    held = (
-        'Keep guard="default"' if guard is None else f"Strengthen the guard (guard={2 * guard.n:.2g})"
-    )
+    held = 'Keep guard="default"' if guard is None else f"Strengthen the guard (guard={2 * guard.n:.2g})"
     return (
         f"Component {thinnest} collapsed onto {len(rows)} row{'' if len(rows) == 1 else 's'} (obs {shown}): its variance went "
         f"to zero there, where the likelihood is unbounded, and the run was stopped. {held}, use fewer components, or a "

@@ -89,7 +89,7 @@ def nuts(
     _check_counts(draws=draws, chains=chains)
     if sampler not in ("nutpie", "pymc"):
         raise ValueError(f'sampler={sampler!r} is not known; use "nutpie" or "pymc".')
-    if tune != "auto" and (isinstance(tune, bool) or not isinstance(tune, int | np.integer) or tune < 10):
+    if tune != "auto" and (not isinstance(tune, int | np.integer) or isinstance(tune, bool) or int(tune) < 10):
         raise ValueError(f'tune={tune!r} but it must be "auto" or a number of draws, at least 10.')
     rng = generator(random_seed)
     started = time.perf_counter()
@@ -104,7 +104,9 @@ def nuts(
         n_modes = len(modes)
     else:
         length = TUNE["pymc"] if tune == "auto" else tune
-        sampled, stats, interrupted = _run_pymc(mixture, checked, optima[0], draws, length, chains, cores, seed, progressbar)
+        sampled, stats, interrupted = _run_pymc(
+            mixture, checked, optima[0], draws, length, chains, cores, seed, progressbar
+        )
         n_modes = 1
     kept = sampled["weights"].shape[:2]
     attrs = {
@@ -132,7 +134,9 @@ def _check_counts(**counts):
 def _notes(interrupted, kept, draws, n_modes):
     notes = []
     if interrupted:
-        notes.append(f"Sampling was interrupted: {kept[0]} chains of {kept[1]} draws of the {draws} asked for are kept.")
+        notes.append(
+            f"Sampling was interrupted: {kept[0]} chains of {kept[1]} draws of the {draws} asked for are kept."
+        )
     if n_modes > 1:
         notes.append(f"The posterior has {n_modes} modes of comparable evidence; chains were started in each.")
     return " ".join(notes)
@@ -147,7 +151,10 @@ def available_cores() -> int:
 def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
     if isinstance(init, Fit):
-        if type(init.mixture.component) is not type(mixture.component) or init.mixture.n_components != mixture.n_components:
+        if (
+            type(init.mixture.component) is not type(mixture.component)
+            or init.mixture.n_components != mixture.n_components
+        ):
             raise ValueError(f"init is a fit of a {init.mixture}, which cannot start a {mixture}.")
         return [init.estimates]
     if not isinstance(init, str) or init != "em":
@@ -209,7 +216,7 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
     length = min(part["weights"].shape[1] for part in params)
     joined = {name: np.concatenate([part[name][:, :length] for part in params]) for name in params[0]}
     stats = {
-        name: np.concatenate([tree["sample_stats"][theirs].values[:, :length] for tree in finished])
+        name: np.concatenate([tree["sample_stats"].dataset[theirs].values[:, :length] for tree in finished])
         for theirs, name in _STATISTICS.items()
     }
     return joined, _statistics(stats), interrupted
@@ -217,7 +224,7 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
 
 def _finished(tree):
     """Draws that every chain has made: an interrupt leaves chains of unequal length, filled up with NaN."""
-    energy = tree["sample_stats"]["energy"].values
+    energy = tree["sample_stats"].dataset["energy"].values
     made = np.isfinite(energy)
     length = int(made.all(axis=0).argmin()) if not made.all() else energy.shape[1]
     if length < 2:
@@ -238,8 +245,8 @@ def _run_pymc(mixture, data, params, draws, tune, chains, cores, seed, progressb
             nuts_sampler="pymc", init="adapt_diag", initvals=start_values(mixture, data, params), compute_convergence_checks=False,
         )  # fmt: skip
     names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
-    sampled = {name: tree["posterior"][name].values for name in names}
-    stats = {name: tree["sample_stats"][name].values for name in _STATISTICS.values()}
+    sampled = {name: tree["posterior"].dataset[name].values for name in names}
+    stats = {name: tree["sample_stats"].dataset[name].values for name in _STATISTICS.values()}
     return sampled, _statistics(stats), sampled["weights"].shape[:2] != (chains, draws)
 
 

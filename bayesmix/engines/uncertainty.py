@@ -1,5 +1,7 @@
 """The sampling distribution of a maximum-likelihood estimate: normal from the information, or by the bootstrap."""
 
+from typing import Any
+
 import numpy as np
 
 from ..components.base import Guard
@@ -7,7 +9,9 @@ from ..likelihood.likelihood import Likelihood
 from .climb import Climb, climb
 
 
-def sampling_distribution(likelihood: Likelihood, best: Climb, method: str, n_draws: int, rng, run: dict, progress=None):
+def sampling_distribution(
+    likelihood: Likelihood, best: Climb, method: str, n_draws: int, rng, run: dict, progress=None
+):
     """Draws (chain = 1, draw, cluster, ...) of the parameters, and a note on how far they can be trusted."""
     if method == "laplace":
         return laplace(likelihood, best, n_draws, rng, run["guard"])
@@ -20,23 +24,22 @@ def laplace(likelihood: Likelihood, best: Climb, n_draws: int, rng: np.random.Ge
     Logarithms of scales and weight ratios are nearer to normal than the parameters themselves, and no draw leaves the
     parameter space.
 
-    Raises
-    ------
-    ValueError
-        If the information is not positive definite: the optimum is flat, or lies on the boundary.
+    Where the information is not positive definite, because the optimum is flat or lies on the boundary, there are no
+    draws: None, and a note that says why.
     """
     theta = likelihood.to_vector(best.params)
     if not np.all(np.isfinite(theta)):
-        raise ValueError(
-            "the estimate lies on the boundary (a weight, rate or scale is zero), where the information says nothing; "
-            'use uncertainty="bootstrap", or fewer components.'
+        return None, (
+            "There are no standard errors: the estimate lies on the boundary (a weight, rate or scale is zero), where "
+            'the information says nothing; use uncertainty="bootstrap", or fewer components.'
         )
     information = likelihood.information(theta, guard)
     size = np.sqrt(np.abs(np.diag(information)))
     eigenvalues = np.linalg.eigvalsh(information / np.outer(size, size)) if np.all(size > 0) else np.array([0.0])
     if eigenvalues.min() <= 1e-10:
-        raise ValueError(
-            f"the observed information is not positive definite (smallest eigenvalue {eigenvalues.min():.1e} of its "
+        return None, (
+            "There are no standard errors: the observed information is not positive definite "
+            f"(smallest eigenvalue {eigenvalues.min():.1e} of its "
             "correlation form): the likelihood is flat in some direction, as with too many components. "
             'Use uncertainty="bootstrap", or fewer components.'
         )
@@ -46,7 +49,9 @@ def laplace(likelihood: Likelihood, best: Climb, n_draws: int, rng: np.random.Ge
     return {name: value[None] for name, value in likelihood.from_vector(draws).items()}, ""
 
 
-def bootstrap(likelihood: Likelihood, best: Climb, n_draws: int, rng: np.random.Generator, run: dict, progress=None):
+def bootstrap(
+    likelihood: Likelihood, best: Climb, n_draws: int, rng: np.random.Generator, run: dict[str, Any], progress=None
+):
     """Refits to resampled rows (Efron 1979), each started at the estimate, labels aligned by responsibilities.
 
     A replicate draws as many rows as there are, with replacement (frequencies in `weights` are resampled as rows).
@@ -58,20 +63,27 @@ def bootstrap(likelihood: Likelihood, best: Climb, n_draws: int, rng: np.random.
     data = likelihood.data
     reference = responsibilities_at(likelihood, best.params)
     names = list(best.params)
-    draws = {name: np.empty((1, n_draws, *best.params[name].shape)) for name in names}
-    failed = doubtful = 0
-    for i in _track(progress, range(n_draws), "bootstrap"):
-        resampled = Likelihood(likelihood.component, data.reweighted(_resampled_weights(data, rng)), likelihood.n_components)
-        refit = climb(resampled, best.params, **(run | {"tol": max(run["tol"], 1e-6)}))
-        failed += refit.collapsed or not refit.converged
-        order, margin = align_to(reference, responsibilities_at(likelihood, refit.params))
-        doubtful += margin < 0.05
-        for name in names:
-            draws[name][0, i] = refit.params[name][order]
-    note = f"Bootstrap: labels were doubtful in {doubtful} of {n_draws} replicates."
+    options = run | {"tol": max(run["tol"], 1e-6)}
+    draws, failed, doubtful = {name: [] for name in names}, 0, 0
+    try:
+        for _ in _track(progress, range(n_draws), "bootstrap"):
+            rows = data.reweighted(_resampled_weights(data, rng))
+            refit = climb(Likelihood(likelihood.component, rows, likelihood.n_components), best.params, **options)
+            failed += refit.collapsed or not refit.converged
+            order, margin = align_to(reference, responsibilities_at(likelihood, refit.params))
+            doubtful += margin < 0.05
+            for name in names:
+                draws[name].append(refit.params[name][order])
+    except KeyboardInterrupt:
+        if len(draws[names[-1]]) < 2:
+            raise
+    made = len(draws[names[-1]])
+    note = f"Bootstrap: labels were doubtful in {doubtful} of {made} replicates."
+    if made < n_draws:
+        note += f" It was interrupted before {n_draws} replicates were made."
     if failed:
         note += f" {failed} replicates did not converge or collapsed; they are kept."
-    return draws, note
+    return {name: np.array(values[:made])[None] for name, values in draws.items()}, note
 
 
 def _resampled_weights(data, rng) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""The mixture likelihood: as a formula, and as a fused pass over the data."""

@@ -78,7 +78,7 @@ def _exp_nonpositive(x):
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
-    value = p * _float_from_bits((np.int64(np.int32(m)) + 1023) << 52)
+    value = p * _float_from_bits((np.int64(np.int32(m)) + 1023) << 52)  # pyright: ignore[reportCallIssue]
     return 0.0 if negligible else value
 
 

@@ -54,8 +54,11 @@ class MixtureLogLikelihood(Op):
     def pullback(self, inputs, outputs, cotangents):
         """The gradient: the other outputs, scaled."""
         if not all(isinstance(c.type, DisconnectedType) for c in cotangents[1:]):
-            raise NotImplementedError("second derivatives of the fused pass are not defined; use Likelihood.information.")
-        return [disconnected_type(), disconnected_type(), *(cotangents[0] * gradient for gradient in outputs[1:])]
+            raise NotImplementedError(
+                "second derivatives of the fused pass are not defined; use Likelihood.information."
+            )
+        scaled = [cotangents[0] * gradient for gradient in outputs[1:]]  # pyright: ignore[reportOperatorIssue]
+        return [disconnected_type(), disconnected_type(), *scaled]
 
 
 _EVALUATE = {}

@@ -201,7 +201,7 @@ def draw_intervals(figure, comparison) -> None:
         for entry in panel:
             values = comparison.parameters[entry.variable]
             for m, name in enumerate(names):
-                estimate, _, lower, upper = values.sel({"method": name}).values[:, *entry.index]
+                estimate, _, lower, upper = values.sel({"fit": name}).values[:, *entry.index]
                 y = entry.index[0] + ((m + 0.5) / len(names) - 0.5) * 0.7
                 look = {"color": method_colour(order[name]), "marker": MARKERS[order[name] % len(MARKERS)]}
                 if np.isfinite(lower):

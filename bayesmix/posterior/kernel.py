@@ -88,7 +88,9 @@ def log_prior(code, v, p, q, r):
         return math.log(p / q) + (p - 1.0) * math.log(v / q) - power, (p - 1.0 - p * power) / v
     if code == 13:
         half = 0.5 * p * q * q
-        value = 0.5 * p * math.log(half) - math.lgamma(0.5 * p) - (p + 1.0) * math.log(v) - half / (v * v) + math.log(2.0)
+        value = (
+            0.5 * p * math.log(half) - math.lgamma(0.5 * p) - (p + 1.0) * math.log(v) - half / (v * v) + math.log(2.0)
+        )
         return value, -(p + 1.0) / v + 2.0 * half / (v * v * v)
     return 0.0, 0.0
 

@@ -221,7 +221,7 @@ def _density_caption(comparison) -> str:
 
 def _bases(comparison):
     shown = comparison.parameters["basis"]
-    return [(name, str(shown.sel({"method": name}).item())) for name in comparison.fits]
+    return [(name, str(shown.sel({"fit": name}).item())) for name in comparison.fits]
 
 
 def _accuracy(comparison, tables) -> str:

@@ -1,0 +1,98 @@
+"""Relabelling through the public name: what was switched is put back, and the verdict is not fooled."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import bayesmix as bm
+from bayesmix.labels import apply_permutation, invert
+
+FAITHFUL = bm.datasets.load("faithful")
+
+
+@pytest.fixture(scope="module")
+def fit():
+    return bm.nuts(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=1, progressbar=False)
+
+
+def switched(fit, chains):
+    """The same draws with the components of some chains in another order, as a sampler might have left them."""
+    tree = fit.tree.copy()
+    posterior = tree["posterior"].to_dataset()
+    for chain in chains:
+        for name in ("weights", "mu", "cov"):
+            values = posterior[name].values.copy()
+            values[chain] = values[chain][:, ::-1]
+            posterior[name] = (posterior[name].dims, values)
+    tree["posterior"] = xr.DataTree(posterior)
+    return replace(fit, tree=tree)
+
+
+@pytest.mark.parametrize("algorithm", ["ecr", "stephens"])
+def test_switched_labels_are_put_back(fit, algorithm):
+    result = bm.relabel(switched(fit, [1, 2]), algorithm)
+    assert result.tree.attrs["rhat_raw"] > 1.4
+    assert result.tree.attrs["rhat_relabelled"] < 1.01
+    assert result.verdict == "labels switched only"
+    assert result.converged
+    for name in ("weights", "mu", "cov"):
+        np.testing.assert_array_equal(result.tree["posterior"][name].values, fit.tree["posterior"][name].values)
+
+
+def test_raw_draws_can_be_had_back(fit):
+    mixed = switched(fit, [0])
+    result = bm.relabel(mixed)
+    back = invert(result.tree["labels/permutation"].values)
+    raw = apply_permutation(result.tree["posterior/mu"].values, back, axis=2)
+    np.testing.assert_array_equal(raw, mixed.tree["posterior/mu"].values)
+
+
+def test_relabelling_twice_changes_nothing(fit):
+    once = bm.relabel(switched(fit, [3]))
+    twice = bm.relabel(once)
+    np.testing.assert_array_equal(once.tree["posterior/mu"].values, twice.tree["posterior/mu"].values)
+    np.testing.assert_array_equal(once.tree["labels/permutation"].values, twice.tree["labels/permutation"].values)
+    assert twice.tree.attrs["rhat_raw"] == pytest.approx(once.tree.attrs["rhat_raw"])
+
+
+def test_margins_and_agreement_are_recorded(fit):
+    labels = fit.tree["labels"]
+    assert labels["margin"].shape == (4, 1000)
+    assert float(labels["margin"].min()) > 0.5  # 272 rows in two clear groups
+    assert labels.attrs["agreement"] == 1.0
+
+
+def test_likelihood_does_not_depend_on_labels(fit):
+    result = bm.relabel(switched(fit, [1]))
+    np.testing.assert_array_equal(result.tree["log_likelihood/x"].values, fit.tree["log_likelihood/x"].values)
+    np.testing.assert_allclose(result.logpdf(FAITHFUL), fit.logpdf(FAITHFUL), rtol=1e-12)
+
+
+def test_original_is_left_alone(fit):
+    before = fit.tree["posterior/mu"].values.copy()
+    bm.relabel(switched(fit, [1]))
+    np.testing.assert_array_equal(fit.tree["posterior/mu"].values, before)
+
+
+def test_too_many_components_are_not_called_converged():
+    """Five components on data from three: never "converged" or "labels switched only"."""
+    rng = np.random.default_rng(8)
+    x = np.concatenate([rng.normal(m, 1.0, 170) for m in (-6.0, 0.0, 6.0)])
+    fit = bm.nuts(bm.Mixture(bm.Normal(), 5), x, random_seed=1, progressbar=False)
+    assert fit.verdict not in ("converged", "labels switched only"), fit.message
+    assert not fit.converged
+    with pytest.warns(UserWarning, match="(?i)component|converged|modes|stuck"):
+        fit.summary()
+
+
+def test_nothing_to_relabel():
+    em = bm.em(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=1, progressbar=False)
+    with pytest.raises(ValueError, match="no draws"):
+        bm.relabel(em)
+
+
+def test_unknown_algorithm(fit):
+    with pytest.raises(ValueError, match="ecr, stephens"):
+        bm.relabel(fit, "ordering")
