@@ -36,4 +36,5 @@ default_role = "code"
 html_theme = "pydata_sphinx_theme"
 html_title = "bayesmix"
 html_show_sourcelink = False
-html_theme_options = {"show_prev_next": False}
+html_sidebars = {"**": []}  # the pages are few: the bar at the top lists them
+html_theme_options = {"show_prev_next": False, "header_links_before_dropdown": 9}

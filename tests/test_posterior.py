@@ -111,7 +111,11 @@ def test_prior_densities_are_scipys(family):
         expected = oracle.logpdf(points)
     np.testing.assert_allclose(values[:, 0], expected, rtol=1e-12, atol=1e-12)
     slopes = [
-        (posterior_kernel.log_prior(code, v + 1e-5, *padded)[0] - posterior_kernel.log_prior(code, v - 1e-5, *padded)[0]) / 2e-5
+        (
+            posterior_kernel.log_prior(code, v + 1e-5, *padded)[0]
+            - posterior_kernel.log_prior(code, v - 1e-5, *padded)[0]
+        )
+        / 2e-5
         for v in points
     ]
     np.testing.assert_allclose(values[:, 1], slopes, rtol=1e-7, atol=1e-7)
@@ -132,7 +136,10 @@ def test_inverse_wishart_is_normalised():
         vector = np.concatenate([posterior.to_vector(_at(data))[:2], np.random.default_rng(seed).normal(0, 0.3, 3)])
         params = posterior.from_vector(vector)
         mu_prior = component.priors(data, 1)["mu"].kwargs
-        value = prior_only.value_and_gradient(vector)[0] - stats.norm(mu_prior["mu"], mu_prior["sigma"]).logpdf(vector[:2]).sum()
+        value = (
+            prior_only.value_and_gradient(vector)[0]
+            - stats.norm(mu_prior["mu"], mu_prior["sigma"]).logpdf(vector[:2]).sum()
+        )
         # density of Sigma by SciPy, and the volume d Sigma / d coordinates by differences
         cov = params["cov"][0]
         expected = stats.invwishart(nu, psi).logpdf(cov) + np.log(abs(np.linalg.det(_jacobian(posterior, vector))))

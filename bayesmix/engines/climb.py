@@ -8,6 +8,7 @@ from ..components.base import Guard, Statistics
 from ..likelihood.likelihood import Likelihood
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
+NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
 
@@ -80,7 +81,7 @@ def climb(
             return result(collapsed=True)
         theta0, theta1 = start.theta, first.theta
         step = _length(theta1 - theta0, scale)
-        if previous_step:
+        if previous_step and previous_step > NOISE:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         distance = step / (1.0 - max(rates))
         if _fell(first, start):
@@ -99,7 +100,8 @@ def climb(
         if theta2 is None:
             return result(collapsed=True)
         step = _length(theta2 - theta1, scale)
-        rates = [*rates[-19:], min(step / previous_step, 0.9999)]
+        if previous_step > NOISE:
+            rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         previous_step = None  # the next step starts from an extrapolated point: no ratio across it
         change, bend = (theta1 - theta0) / scale, (theta2 - 2.0 * theta1 + theta0) / scale
         length = np.linalg.norm(change) / max(np.linalg.norm(bend), 1e-300)

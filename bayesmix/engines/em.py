@@ -176,8 +176,14 @@ def search(
 
 
 def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
-    """Runs by objective, best first, degenerate optima last."""
-    return sorted(runs, key=lambda run: (not is_spurious(likelihood, run), run.objective), reverse=True)
+    """Runs by objective, best first, degenerate optima last; runs equal to 1e-10 keep their order."""
+    grain = 1e-10 * max([1.0, *(abs(run.objective) for run in runs if np.isfinite(run.objective))])
+
+    def rank(run):
+        level = np.round(run.objective / grain) if np.isfinite(run.objective) else -np.inf
+        return not is_spurious(likelihood, run), level
+
+    return sorted(runs, key=rank, reverse=True)
 
 
 def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar: bool) -> list[Climb]:
