@@ -117,7 +117,7 @@ def judge(raw, relabelled, invariant, *, log_likelihood, permutation, margin, we
        steps. In both cases only if the chains mix where they are: the median over chains of a single chain's ESS,
        counted about the level it is at, is 50 or more, so that means are known to a seventh of a standard deviation.
        Chains that merely crawl are told to run longer.
-    3. *not identified*: the invariant set has R-hat <= max(limit, 1.05), and more than 5 % of the draws have a low
+    3. *not identified*: the invariant set has R-hat <= 1.1, and more than 5 % of the draws have a low
        margin, or a component is empty: the 5 % quantile of its weight is less than 0.2 times its median (as for a
        weight with less than about one row behind it, or one that comes and goes) and less than 0.1/K. A margin is low
        below 0.1 times the sum of the two smallest posterior mean weights (a clear choice between the two lightest
@@ -207,7 +207,7 @@ def judge(raw, relabelled, invariant, *, log_likelihood, permutation, margin, we
                 "summaries of single components."
             )
         if divergences:
-            notes.append(f"{divergences} transitions diverged: raise target_accept, or use tighter priors.")
+            notes.append(f"{divergences} transitions diverged: tune for longer, or use tighter priors.")
         if single:
             notes.append("There is one chain only, judged by its two halves: modes it never visited cannot be seen.")
         return Verdict(
@@ -237,7 +237,7 @@ def judge(raw, relabelled, invariant, *, log_likelihood, permutation, margin, we
             )
 
     # 3. more components than the data tell apart
-    if not seen_invariant.rhat > max(limit, RHAT_APART) and (low_share > LOW_MARGIN_SHARE or empty is not None):
+    if not seen_invariant.rhat > RHAT_MOST and (low_share > LOW_MARGIN_SHARE or empty is not None):
         reasons = []
         if low_share > LOW_MARGIN_SHARE:
             reasons.append(f"in {low_share:.0%} of the draws another labelling is about as good")
