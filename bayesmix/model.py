@@ -84,10 +84,10 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
 
 def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
-    """Values of the model's free variables at these parameters, by variable name."""
-    priors = mixture.component.priors(data, mixture.n_components)
-    values = {} if mixture.n_components == 1 else {"weights": np.asarray(params["weights"])}
-    return values | mixture.component.pymc_start(priors, params)
+    """Values of the model's free variables at these parameters, by variable name: the parameters themselves."""
+    names = [parameter.name for parameter in mixture.component.parameters]
+    free = names if mixture.n_components == 1 else ["weights", *names]  # the weight of one component is fixed
+    return {name: np.asarray(params[name], dtype=float) for name in free}
 
 
 def start_vector(model: pm.Model, values: dict) -> dict:

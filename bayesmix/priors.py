@@ -113,13 +113,9 @@ class Prior:
                 return value.dist()
             if isinstance(value, tuple) and value and isinstance(value[0], Prior):
                 return [item.dist() for item in value]
-            return value
+            return np.asarray(value) if isinstance(value, float) else value  # PyTensor would make a float32 of 2.0
 
         return {name: convert(value) for name, value in self.kwargs.items()}
-
-    def start(self, name: str, value) -> dict:
-        """Values of the free variables at which the parameter has this value."""
-        return {name: value}
 
     def __str__(self):
         arguments = ", ".join(f"{name}={_text(value)}" for name, value in self.params)
@@ -153,15 +149,39 @@ class ScaledInverseChiSquared:
             raise ValueError(f"nu and scale must be positive, but nu={self.nu:g} and scale={_text(self.scale)}.")
 
     def variable(self, name: str, **kwargs):
-        """Make the PyMC variable: a chi-squared variable `<name>_chi2` and the standard deviation made from it."""
+        """Make the PyMC variable, sampled as its logarithm, in the model whose context is open."""
         import pymc as pm
 
-        chi2 = pm.ChiSquared(f"{name}_chi2", self.nu, **kwargs)
-        return pm.Deterministic(name, np.sqrt(self.nu) * np.asarray(self.scale) / chi2**0.5, dims=kwargs.get("dims"))
+        log = pm.distributions.transforms.log
+        return pm.CustomDist(name, *self._arrays, transform=log, **self._functions, **kwargs)
 
-    def start(self, name: str, value) -> dict:
-        """Values of the free variables at which the parameter has this value."""
-        return {f"{name}_chi2": self.nu * np.asarray(self.scale) ** 2 / np.asarray(value) ** 2}
+    def dist(self, **kwargs):
+        """Make the unnamed PyMC distribution of this prior."""
+        import pymc as pm
+
+        return pm.CustomDist.dist(*self._arrays, **self._functions, **kwargs)
+
+    @property
+    def _arrays(self):
+        return np.asarray(self.nu), np.asarray(self.scale)
+
+    @property
+    def _functions(self):
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        def random(nu, scale, size):
+            chi2 = pm.ChiSquared.dist(nu + pt.zeros_like(scale), size=size)
+            return scale * pt.sqrt(nu / chi2)
+
+        def logp(sigma, nu, scale):
+            half = 0.5 * nu * scale**2
+            log_density = (
+                np.log(2.0) + 0.5 * nu * pt.log(half) - pt.gammaln(0.5 * nu) - (nu + 1.0) * pt.log(sigma) - half / sigma**2
+            )
+            return pt.where(sigma > 0.0, log_density, -np.inf)
+
+        return {"dist": random, "logp": logp, "class_name": "ScaledInverseChiSquared"}
 
     def __str__(self):
         return f"ScaledInverseChiSquared(nu={self.nu:g}, scale={_text(self.scale)})"
@@ -170,12 +190,6 @@ class ScaledInverseChiSquared:
 @dataclass(frozen=True)
 class InverseWishart:
     r"""Prior of a covariance matrix: :math:`\Sigma^{-1} \sim W(\nu, \Psi^{-1})`, with mean :math:`\Psi/(\nu-D-1)`.
-
-    It is drawn through Bartlett's decomposition (Bartlett 1933): with :math:`\Psi = C C'` and a lower triangular A
-    of independent :math:`A_{ij} \sim N(0, 1)` below the diagonal and :math:`A_{ii}^2 \sim \chi^2` with
-    :math:`\nu - D + i` degrees of freedom (i = 1 ... D) on it, :math:`P = A C^{-1}` satisfies
-    :math:`\Sigma^{-1} = P'P`. The free variables of a model are the entries of A.
-
     Parameters
     ----------
     nu : float
@@ -202,37 +216,6 @@ class InverseWishart:
     def n_features(self) -> int:
         """Number of features D."""
         return len(self.psi)
-
-    @property
-    def cholesky(self) -> np.ndarray:
-        """Lower Cholesky factor C of the scale matrix."""
-        return np.linalg.cholesky(np.asarray(self.psi))
-
-    def precision_factor(self, name: str, batch: tuple):
-        """Make the PyMC variables of A, shape ``batch + (D, D)``, and return P with :math:`\\Sigma^{-1} = P'P`."""
-        import pymc as pm
-        import pytensor.tensor as pt
-
-        d = self.n_features
-        degrees = self.nu - d + 1.0 + np.arange(d)
-        chi2 = pm.ChiSquared(f"{name}_chi2", np.broadcast_to(degrees, (*batch, d)), shape=(*batch, d))
-        factor = pt.zeros((*batch, d, d))
-        factor = factor[..., np.arange(d), np.arange(d)].set(pt.sqrt(chi2))
-        if d > 1:
-            rows, columns = np.tril_indices(d, -1)
-            normal = pm.Normal(f"{name}_normal", 0.0, 1.0, shape=(*batch, len(rows)))
-            factor = factor[..., rows, columns].set(normal)
-        return pt.matmul(factor, np.linalg.inv(self.cholesky))
-
-    def start(self, name: str, value) -> dict:
-        """Values of the free variables at which the covariance, shape (..., D, D), has this value."""
-        covariance = np.asarray(value)
-        factor = np.linalg.inv(np.linalg.cholesky(covariance)) @ self.cholesky
-        values = {f"{name}_chi2": np.diagonal(factor, axis1=-2, axis2=-1) ** 2}
-        if self.n_features > 1:
-            rows, columns = np.tril_indices(self.n_features, -1)
-            values[f"{name}_normal"] = factor[..., rows, columns]
-        return values
 
     def __str__(self):
         return f"InverseWishart(nu={self.nu:g}, psi={_text(self.psi)})"

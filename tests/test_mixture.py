@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import bayesmix as bm
+from bayesmix.model import start_values
 from bayesmix.priors import Prior
 
 HALF_NORMAL = Prior.of("HalfNormal", (0.0, np.inf), sigma=2.0)
@@ -180,26 +181,100 @@ def test_the_model_does_what_a_pymc_model_does(family, weighted):
     assert np.all(np.isfinite(predictive))
 
 
-def test_posterior_predictive_rows_come_from_their_components():
-    """Components far apart and uneven: shares and spreads of the replicated rows are those of the parameters."""
-    import pymc as pm
-    import xarray as xr
+FAR = {  # mixtures, with parameters far from where the priors of the data below are
+    "Normal": (bm.Normal(), {"mu": [0.0, 100.0], "sigma": [1.0, 3.0]}),
+    "Normal, given prior": (bm.Normal(sigma=HALF_NORMAL), {"mu": [0.0, 100.0], "sigma": [1.0, 3.0]}),
+    "Poisson": (bm.Poisson(), {"mu": [50.0, 900.0]}),
+    **{
+        f"{covariance}, {name}": (bm.MvNormal(covariance=covariance, **given), None)
+        for covariance in ("full", "tied", "diag", "spherical")
+        for name, given in (("default prior", {}), ("given prior", {"sigma": HALF_NORMAL}))
+    },
+}
 
-    x = np.concatenate([np.zeros(5), np.full(5, 100.0)]) + np.random.default_rng(3).normal(size=10)
-    mixture = bm.Mixture(bm.Normal(), 2)
-    model = mixture.to_pymc(x)
-    sigma = mixture.priors(x)["sigma"].start("sigma", [1.0, 3.0])  # PyMC goes by the free variable behind it
-    values = {"weights": [0.2, 0.8], "mu": [0.0, 100.0], **sigma}
-    n = 1000
-    posterior = {name: (("chain", "draw", "cluster"), np.tile(value, (1, n, 1))) for name, value in values.items()}
-    tree = xr.DataTree.from_dict({"posterior": xr.Dataset(posterior, coords={"cluster": [0, 1]})})
+
+def far_parameters(case):
+    component, params = FAR[case]
+    if params is None:
+        cov = {
+            "full": [[[1e-2, 6e-3], [6e-3, 1e-2]], [[9e4, -3e4], [-3e4, 4e4]]],
+            "tied": [[[9e4, -3e4], [-3e4, 4e4]]] * 2,
+            "diag": [[[1e-2, 0.0], [0.0, 4e4]], [[9e4, 0.0], [0.0, 1e-2]]],
+            "spherical": [[[1e-2, 0.0], [0.0, 1e-2]], [[4e4, 0.0], [0.0, 4e4]]],
+        }[component.covariance]
+        params = {"mu": [[-50.0, 0.0], [5000.0, 9000.0]], "cov": cov}
+    return {"weights": np.array([0.2, 0.8])} | {name: np.asarray(value) for name, value in params.items()}
+
+
+@pytest.mark.parametrize("case", FAR)
+def test_posterior_predictive_uses_the_draws_of_a_fit(case):
+    """Draws that are all the same, far from the prior: the replicated rows have their moments, in each component."""
+    import pymc as pm
+
+    component, params = FAR[case][0], far_parameters(case)
+    x = np.random.default_rng(3).uniform(1.0, 9.0, size=(25, 2 if component.multivariate else 1)).round()
+    mixture = bm.Mixture(component, 2)
+    draws = {name: np.broadcast_to(value, (1, 400, *value.shape)) for name, value in params.items()}
+    known = {"engine": "nuts", "converged": 1, "message": "", "seconds": 1.0}
+    fit = bm.Fit.assemble(mixture, mixture.check(x), draws=draws, attrs=known, rng=np.random.default_rng(1))
     drawn = pm.sample_posterior_predictive(
-        tree, model=model, random_seed=1, progressbar=False, compile_kwargs={"mode": "FAST_COMPILE"}
-    )["posterior_predictive"]["x"].values.ravel()
-    first = drawn < 50
-    assert abs(first.mean() - 0.2) < 4.5 * np.sqrt(0.16 / drawn.size)
-    for part, mean, sd in ((drawn[first], 0.0, 1.0), (drawn[~first], 100.0, 3.0)):
-        assert stats.kstest(part, stats.norm(mean, sd).cdf).pvalue > 1e-5
+        fit.tree, model=mixture.to_pymc(x), random_seed=1, progressbar=False, compile_kwargs={"mode": "FAST_COMPILE"}
+    )["posterior_predictive"]["x"].values.reshape(-1, x.shape[1])
+    n = len(drawn)
+    assert n == 10_000
+    means = params["mu"].reshape(2, -1)
+    first = drawn[:, 0] < means[:, 0].mean()  # the components are 15 standard deviations apart
+    assert abs(first.mean() - 0.2) < 4.5 * np.sqrt(0.16 / n)
+    for k, part in enumerate((drawn[first], drawn[~first])):
+        variance = params["sigma"] ** 2 if "sigma" in params else params["mu"]  # of one column
+        cov = params.get("cov", variance)[k].reshape(x.shape[1], -1)
+        sd = np.sqrt(np.diag(cov))
+        assert np.all(np.abs(part.mean(axis=0) - means[k]) < 4.5 * sd / np.sqrt(len(part))), f"mean of component {k}"
+        error = 4.5 * np.sqrt(2.0 / len(part)) * np.outer(sd, sd)  # of an entry of a covariance matrix, at most
+        assert np.all(np.abs(np.cov(part.T) - cov) < error), f"covariance of component {k}: {np.cov(part.T)}"
+
+
+@pytest.mark.parametrize("family", ["Normal", "MvNormal"])
+def test_pymc_samples_the_model(family):
+    """By `pm.sample` with nutpie; clusters so far apart that each has the conjugate posterior of its own rows.
+
+    A scatter S of n rows about their mean leaves the covariance inverse Wishart with nu + n - 1 degrees of freedom and
+    scale psi + S; the prior of the means is as good as flat.
+    """
+    import pymc as pm
+
+    d = 2 if family == "MvNormal" else 1
+    rng = np.random.default_rng(5)
+    sizes = np.array([40, 80])
+    parts = [rng.standard_normal((n, d)) @ (np.eye(d) + np.tri(d, k=-1)).T + 50.0 * i for i, n in enumerate(sizes)]
+    x = np.concatenate(parts)
+    mixture = bm.Mixture(getattr(bm, family)(), 2)
+    prior = mixture.priors(x)["cov" if d == 2 else "sigma"]
+    nu, psi = prior.nu, np.asarray(prior.psi) if d == 2 else np.array([[prior.nu * prior.scale**2]])
+    shape = (2, *psi.shape) if d == 2 else (2,)
+    scatter = np.array([n * np.cov(part.T, bias=True).reshape(d, d) for n, part in zip(sizes, parts, strict=True)])
+    expected = {
+        "weights": (sizes + 1.0) / (sizes.sum() + 2.0),
+        "mu": np.array([part.mean(axis=0) for part in parts]).reshape(shape[:2] if d == 2 else (2,)),
+        "cov": ((psi + scatter) / (nu + sizes - d - 2.0)[:, None, None]).reshape(shape),
+    }
+    start = expected if d == 2 else expected | {"sigma": np.sqrt(expected["cov"])}
+    model = mixture.to_pymc(x)
+    tree = pm.sample(
+        draws=300, tune=300, chains=2, cores=1, random_seed=1, quiet=True, nuts_sampler="nutpie", model=model,
+        initvals=start_values(mixture, mixture.check(x), start),
+    )  # fmt: skip
+    posterior = tree["posterior"].dataset
+    assert set(posterior.data_vars) == {"weights", "mu", "cov" if d == 2 else "sigma"}
+    for name in posterior.data_vars:
+        assert posterior[name].dims[2:] == tuple(model.named_vars_to_dims[name])
+    assert not tree["sample_stats"]["diverging"].any()
+    if d == 1:
+        posterior = posterior.assign(cov=posterior["sigma"] ** 2)
+    for name, value in expected.items():
+        mean, sd = (getattr(posterior[name], statistic)(("chain", "draw")).values for statistic in ("mean", "std"))
+        # 4.5 standard errors of 200 effective draws of 600
+        assert np.all(np.abs(mean - value) < 4.5 * sd / np.sqrt(200)), f"{name}: {mean}, not {value}; sd {sd}"
 
 
 def test_one_component_has_a_fixed_weight():

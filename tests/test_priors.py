@@ -17,62 +17,69 @@ def pz():
     return pytest.importorskip("preliz")
 
 
-def log_prior(model, values):
-    """Log density of the model's free variables at these values, on their own scale (no Jacobian)."""
-    from bayesmix.model import start_vector
-
-    point = start_vector(model, values)
-    return float(model.compile_fn(model.logp(jacobian=False), **PYTHON)(point)), point
-
-
 # -- densities ---------------------------------------------------------------------------------------------------------
-def lower_triangle(size):
-    return np.tril_indices(size)
+def log_density(model, name, value):
+    """Log density of one variable at a value: on its own scale, and in the coordinates that are sampled."""
+    import pytensor.tensor as pt
+
+    rv = model[name]
+    to_coordinates = model.rvs_to_transforms[rv].forward(pt.as_tensor(np.asarray(value, dtype=float)), *rv.owner.inputs)
+    point = to_coordinates.eval(mode="FAST_COMPILE")
+    graphs = [model.logp(vars=rv, jacobian=jacobian) for jacobian in (False, True)]
+    own, sampled = model.compile_fn(graphs, inputs=model.value_vars, point_fn=False, **PYTHON)(point)
+    return float(own), float(sampled), point
+
+
+def log_volume(model, name, point, free):
+    """log |d value / d coordinates| at a point, by central differences; `free` picks the free entries of the value."""
+    value = model.replace_rvs_by_values([model[name]])
+    function = model.compile_fn(value, inputs=model.value_vars, point_fn=False, **PYTHON)
+    steps = 1e-5 * np.eye(point.size).reshape(-1, *point.shape)
+    columns = [(free(function(point + h)[0]) - free(function(point - h)[0])) / 2e-5 for h in steps]
+    return np.linalg.slogdet(np.array(columns))[1]
+
+
+def covariance_model(priors, k, d, make="matrices", **settings):
+    """A model of nothing but the variable ``cov``."""
+    import pymc as pm
+
+    from bayesmix.components.covariance import variable
+
+    with pm.Model(coords={"cluster": range(k), "feature": range(d), "feature_2": range(d)}) as model:
+        getattr(variable, make)(priors, k, d, **settings)
+    return model
+
+
+def lower_triangles(cov):
+    return cov[..., *np.tril_indices(cov.shape[-1])].ravel()
 
 
 @pytest.mark.parametrize("nu", ["smallest", "default", 20.0])
 @pytest.mark.parametrize("d", [1, 2, 3])
-def test_inverse_wishart_is_scipys(d, nu):
-    """Log density of the covariance, by change of variables from those that are sampled."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
+@pytest.mark.parametrize("shared", [False, True], ids=["full", "tied"])
+def test_inverse_wishart_is_scipys(shared, d, nu):
+    """Log density of the covariances; in the coordinates that are sampled with their Jacobian, counted once if tied."""
     nu = {"smallest": d - 0.5, "default": d + 2.0}.get(nu, nu)
-    rng = np.random.default_rng(d)
-    basis = rng.normal(size=(d, d))
+    basis = np.random.default_rng(d).normal(size=(d, d))
     prior = bm.InverseWishart(nu, basis @ basis.T + np.eye(d))
-    with pm.Model() as model:
-        factor = prior.precision_factor("cov", ())
-    where = lower_triangle(d)
-    for seed in range(3):
-        cov = stats.invwishart(d + 4, np.asarray(prior.psi)).rvs(random_state=seed).reshape(d, d)
-        values = prior.start("cov", cov)
-        density, point = log_prior(model, values)
-        graph = model.replace_rvs_by_values([pt.linalg.inv(pt.matmul(factor.T, factor))])
-        np.testing.assert_allclose(model.compile_fn(graph, inputs=model.value_vars, **PYTHON)(point)[0], cov, rtol=1e-9)
-
-        def coordinates(packed, names=tuple(values)):
-            matrix = np.zeros((d, d))
-            matrix[where] = packed
-            start = prior.start("cov", matrix + np.tril(matrix, -1).T)
-            return np.concatenate([np.ravel(start[name]) for name in names])
-
-        packed = cov[where]
-        steps = 1e-6 * np.abs(packed).max() * np.eye(len(packed))
-        jacobian = np.array([(coordinates(packed + s) - coordinates(packed - s)) / (2 * s.sum()) for s in steps])
-        expected = stats.invwishart.logpdf(cov, nu, np.asarray(prior.psi))
-        assert density + np.linalg.slogdet(jacobian)[1] == pytest.approx(expected, rel=1e-6)  # differences of h^2
+    model = covariance_model({"cov": prior}, 2, d, shared=shared)
+    psi = np.asarray(prior.psi)
+    cov = stats.invwishart(d + 4, psi).rvs(2, random_state=1).reshape(2, d, d)
+    if shared:
+        cov[1] = cov[0]
+    own, sampled, point = log_density(model, "cov", cov)
+    expected = sum(stats.invwishart.logpdf(matrix, nu, psi) for matrix in (cov[:1] if shared else cov))
+    assert own == pytest.approx(expected, rel=1e-9)
+    volume = log_volume(model, "cov", point, lambda value: lower_triangles(value[:1] if shared else value))
+    assert sampled == pytest.approx(expected + volume, abs=1e-6)  # differences of h^2
 
 
 def test_inverse_wishart_draws_have_scipys_mean():
     import pymc as pm
-    import pytensor.tensor as pt
 
     prior = bm.InverseWishart(9.0, [[2.0, 0.8], [0.8, 1.0]])
-    with pm.Model():
-        factor = prior.precision_factor("cov", (4,))
-        cov = pt.linalg.inv(pt.matmul(factor.mT, factor))
-    drawn = pm.draw(cov, 1500, random_seed=1, **PYTHON).reshape(-1, 2, 2)
+    model = covariance_model({"cov": prior}, 4, 2, shared=False)
+    drawn = pm.draw(model["cov"], 1500, random_seed=1, **PYTHON).reshape(-1, 2, 2)
     theirs = stats.invwishart(9, np.asarray(prior.psi))
     error = drawn.std(axis=0) / np.sqrt(len(drawn))
     assert np.all(np.abs(drawn.mean(axis=0) - theirs.mean()) < 4.5 * error)
@@ -80,38 +87,89 @@ def test_inverse_wishart_draws_have_scipys_mean():
     np.testing.assert_allclose(np.quantile(drawn, [0.1, 0.5, 0.9], axis=0), quantiles, atol=0.05)  # 4 standard errors
 
 
-@pytest.mark.parametrize("nu, scale", [(3.0, 2.0), (0.5, 1e-3), (40.0, 1e4)])
-def test_scaled_inverse_chi_squared_is_scipys_inverse_gamma(nu, scale):
-    """Log density of sigma, by change of variables, against that of sigma^2 in SciPy."""
+def test_draws_of_tied_matrices_are_equal():
     import pymc as pm
 
-    prior = bm.ScaledInverseChiSquared(nu, scale)
+    model = covariance_model({"cov": bm.InverseWishart(9.0, np.eye(2))}, 3, 2, shared=True)
+    drawn = pm.draw(model["cov"], 5, random_seed=1, **PYTHON)
+    np.testing.assert_array_equal(drawn, np.broadcast_to(drawn[:, :1], drawn.shape))
+    assert len(np.unique(drawn[:, 0, 0, 0])) == 5
+
+
+@pytest.mark.parametrize("nu, scale", [(3.0, 2.0), (0.5, 1e-3), (40.0, 1e4)])
+def test_scaled_inverse_chi_squared_is_scipys_inverse_gamma(nu, scale):
+    """Log density of sigma against that of sigma^2 in SciPy, d sigma^2 = 2 sigma d sigma; log sigma is sampled."""
+    import pymc as pm
+
     with pm.Model() as model:
-        prior.variable("sigma")
+        bm.ScaledInverseChiSquared(nu, scale).variable("sigma")
     for sigma in np.array([0.3, 1.0, 4.0]) * scale:
-        values = prior.start("sigma", sigma)
-        density, point = log_prior(model, values)
-        graph = model.replace_rvs_by_values([model["sigma"]])
-        assert model.compile_fn(graph, inputs=model.value_vars, **PYTHON)(point)[0] == pytest.approx(sigma, rel=1e-12)
-        h = 1e-6 * sigma
-        slope = abs(prior.start("sigma", sigma + h)["sigma_chi2"] - prior.start("sigma", sigma - h)["sigma_chi2"]) / (
-            2 * h
-        )
+        own, sampled, _ = log_density(model, "sigma", sigma)
         expected = stats.invgamma.logpdf(sigma**2, nu / 2, scale=nu * scale**2 / 2) + np.log(2 * sigma)
-        assert density + np.log(slope) == pytest.approx(expected, rel=1e-7)
+        assert own == pytest.approx(expected, rel=1e-9)
+        assert sampled == pytest.approx(expected + np.log(sigma), rel=1e-9)
+    assert pm.logp(model["sigma"], -1.0).eval(mode="FAST_COMPILE") == -np.inf
+    variance = pm.draw(model["sigma"], 2000, random_seed=1, **PYTHON) ** 2
+    assert stats.kstest(variance, stats.invgamma(nu / 2, scale=nu * scale**2 / 2).cdf).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("family", ["ScaledInverseChiSquared", "HalfNormal"])
+@pytest.mark.parametrize("spherical", [False, True], ids=["diag", "spherical"])
+def test_diagonal_matrices_have_the_prior_of_their_standard_deviations(spherical, family):
+    """The density is over variances; what is sampled are log standard deviations."""
+    import pymc as pm
+
+    scale = 2.0 if spherical else np.array([1.0, 2.0, 4.0])
+    if family == "HalfNormal":
+        prior, by_sigma = Prior.of("HalfNormal", POSITIVE, sigma=scale), stats.halfnorm(scale=scale).logpdf
+    else:
+        prior = bm.ScaledInverseChiSquared(3.0, scale)
+        by_sigma = lambda s: stats.invgamma(1.5, scale=1.5 * scale**2).logpdf(s**2) + np.log(2 * s)  # noqa: E731
+    model = covariance_model(prior, 2, 3, make="variances", spherical=spherical)
+    sigma = np.random.default_rng(1).uniform(0.5, 3.0, size=(2, 1 if spherical else 3))
+    cov = (sigma**2)[:, :, None] * np.eye(3)
+    own, sampled, point = log_density(model, "cov", cov)
+    expected = np.sum(by_sigma(sigma) - np.log(2 * sigma))
+    assert own == pytest.approx(expected, rel=1e-9)
+    np.testing.assert_allclose(point, np.log(sigma), rtol=1e-12)
+    assert sampled == pytest.approx(np.sum(by_sigma(sigma) + np.log(sigma)), rel=1e-9)
+    drawn = pm.draw(model["cov"], 300, random_seed=1, **PYTHON)
+    sd = np.sqrt(np.diagonal(drawn, axis1=-2, axis2=-1))
+    np.testing.assert_array_equal(drawn, (sd**2)[..., None] * np.eye(3) if spherical else drawn * np.eye(3))
+    theirs = pm.draw(prior.dist(shape=(600, 1 if spherical else 3)), random_seed=2, **PYTHON)
+    ours = sd.reshape(600, 3)[:, : theirs.shape[1]]
+    assert all(stats.ks_2samp(a, b).pvalue > 1e-4 for a, b in zip(ours.T, theirs.T, strict=True))
+
+
+@pytest.mark.parametrize("eta", [0.7, 1.0, 4.0])
+@pytest.mark.parametrize("d", [2, 4])
+def test_lkj_is_pymcs(d, eta):
+    """Log density of the covariance against PyMC's of its Cholesky factor L, d Sigma = 2^D prod L_ii^(D-i+1) dL."""
+    import pymc as pm
+
+    half_normal = Prior.of("HalfNormal", POSITIVE, sigma=2.0)
+    model = covariance_model({"sigma": half_normal, "corr": bm.LKJ(eta)}, 2, d, shared=False)
+    cov = stats.invwishart(d + 4, np.eye(d) + 1.0).rvs(2, random_state=1)
+    own, sampled, point = log_density(model, "cov", cov)
+    expected = 0.0
+    for matrix in cov:
+        lower = np.linalg.cholesky(matrix)
+        theirs = pm.LKJCholeskyCov.dist(n=d, eta=eta, sd_dist=half_normal.dist(shape=d), compute_corr=False)
+        expected += float(pm.logp(theirs, lower[np.tril_indices(d)]).eval(mode="FAST_COMPILE"))
+        expected -= d * np.log(2.0) + np.sum((d - np.arange(d)) * np.log(np.diag(lower)))
+    assert own == pytest.approx(expected, rel=1e-9)
+    assert sampled == pytest.approx(expected + log_volume(model, "cov", point, lower_triangles), abs=1e-6)
 
 
 @pytest.mark.parametrize("eta", [1.0, 4.0])
 def test_lkj_correlations_are_beta(eta):
     """Each correlation, from (-1, 1) to (0, 1), is Beta(b, b) with b = eta - 1 + D/2 (Lewandowski et al. 2009)."""
     import pymc as pm
-    import pytensor
 
     half_normal = Prior.of("HalfNormal", POSITIVE, sigma=2.0)
     mixture = bm.Mixture(bm.MvNormal(sigma=half_normal, corr=bm.LKJ(eta)), 1)
     model = mixture.to_pymc(np.random.default_rng(1).normal(size=(20, 3)))
-    with pytensor.config.change_flags(cxx=""):  # no C compiler for the loop in PyMC's sampler of correlations
-        cov = pm.draw(model["cov"], 400, random_seed=1, **PYTHON).reshape(-1, 3, 3)
+    cov = pm.draw(model["cov"], 1000, random_seed=1, **PYTHON).reshape(-1, 3, 3)
     sd = np.sqrt(np.diagonal(cov, axis1=1, axis2=2))
     b = eta - 1 + 3 / 2
     for i, j in ((1, 0), (2, 0), (2, 1)):

@@ -61,6 +61,7 @@ class Component(ABC):
 
     discrete: ClassVar[bool] = False
     multivariate: ClassVar[bool] = False
+    posterior_layout: ClassVar[str | None] = None  # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
 
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
@@ -127,8 +128,12 @@ class Component(ABC):
         """The guard against collapse for these data, `strength` rows strong; None where nothing can collapse."""
         return None
 
+    def guard_around(self, params: dict, strength: float) -> Guard:
+        """The guard with the spread pooled within components; only families with a `guard` have one."""
+        raise NotImplementedError(f"{type(self).__name__} needs no guard.")
+
     def collapsed(self, params: dict, data: Data) -> np.ndarray:
-        """How small each component is against the data: (cluster,), 1 for the data's own spread, 0 for a spike."""
+        """How thin each component is against the spread within components: (cluster,), about 1, and 0 for a spike."""
         return np.ones(len(next(iter(params.values()))))
 
     # -- free coordinates ----------------------------------------------------------------------------------------------
@@ -166,18 +171,11 @@ class Component(ABC):
 
     @abstractmethod
     def pymc_variables(self, priors: Priors, n_components: int, n_features: int) -> tuple[dict, tuple]:
-        """Make the PyMC variables in the open model: parameters by name, and the kernel's a and b as variables."""
+        """Make the PyMC variables in the open model: parameters by name, each free, and the kernel's a and b."""
 
     @abstractmethod
     def pymc_dist(self, params: dict):
         """The unnamed PyMC distribution of rows, given each row's own parameters (obs, ...): for predictive draws."""
-
-    def pymc_start(self, priors: Priors, params: dict) -> dict:
-        """Values of the model's free variables at these parameters."""
-        values = {}
-        for parameter in self.parameters:
-            values |= priors[parameter.name].start(parameter.name, params[parameter.name])
-        return values
 
     # -- shared ----------------------------------------------------------------------------------------------------------
     def _check_priors(self, **supports):

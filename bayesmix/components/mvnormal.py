@@ -82,6 +82,11 @@ class MvNormal(Component):
         return STRUCTURES[self.covariance]
 
     @property
+    def posterior_layout(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Compiled posterior: by standard deviations, or by factors of the precision."""
+        return "scale" if self.kernel == "diagonal" else "factor"
+
+    @property
     def parameters(self):
         """Mu (cluster, feature) and cov (cluster, feature, feature)."""
         return Parameter("mu", ("feature",)), Parameter("cov", ("feature", "feature_2"))
@@ -198,13 +203,15 @@ class MvNormal(Component):
         cov = covariance(data)[1]
         return Guard(strength, strength * (cov if self.kernel == "full" else np.diag(cov)))
 
-    def collapsed(self, params, data):
-        """Smallest eigenvalue of each covariance, with every column scaled to unit variance in the data."""
-        return np.linalg.eigvalsh(self._standardised(params, data))[:, 0]
+    def guard_around(self, params, strength):
+        """Rows of the covariance pooled within the components."""
+        cov = np.einsum("k,kij->ij", params["weights"], params["cov"])
+        return Guard(strength, strength * (cov if self.kernel == "full" else np.diag(cov)))
 
-    def _standardised(self, params, data):
-        sd = np.sqrt(moments(data)[1])
-        return params["cov"] / (sd[:, None] * sd)
+    def collapsed(self, params, data):
+        """Smallest eigenvalue of each covariance, every column scaled to unit variance within components."""
+        sd = np.sqrt(params["weights"] @ diagonal_of(params["cov"]))
+        return np.linalg.eigvalsh(params["cov"] / (sd[:, None] * sd))[:, 0]
 
     # -- free coordinates --------------------------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):
@@ -244,16 +251,13 @@ class MvNormal(Component):
         return Priors(priors, notes)
 
     def pymc_variables(self, priors, n_components, n_features):
-        """Mu, and cov as a deterministic of the structure's variables."""
-        import pymc as pm
-
+        """Mu and cov, with P beside it."""
         mu = priors["mu"].variable("mu", dims=("cluster", "feature"))
         if "cov" in priors and priors["cov"].n_features != n_features:
             raise ValueError(
                 f"the prior of cov is for {priors['cov'].n_features} features, but the data have {n_features}."
             )
-        cov, factor = self._structure.pymc_variables(priors, n_components, n_features)
-        cov = pm.Deterministic("cov", cov, dims=("cluster", "feature", "feature_2"))
+        cov, factor = self._structure.pymc_variable(priors, n_components, n_features)
         matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
         return {"mu": mu, "cov": cov, "precision_factor": matrix}, (mu, factor)
 
@@ -262,10 +266,6 @@ class MvNormal(Component):
         import pymc as pm
 
         return pm.MvNormal.dist(params["mu"], cov=params["cov"])
-
-    def pymc_start(self, priors, params):
-        """Values of the free variables at these means and covariances."""
-        return priors["mu"].start("mu", params["mu"]) | self._structure.pymc_start(priors, params["cov"])
 
 
 def covariance(data):

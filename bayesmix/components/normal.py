@@ -32,6 +32,7 @@ class Normal(Component):
 
     mu: object = None
     sigma: object = None
+    posterior_layout = "scale"
 
     def __post_init__(self):
         self._check_priors(mu=REAL, sigma=POSITIVE)
@@ -112,9 +113,14 @@ class Normal(Component):
         """Rows of the data's own variance."""
         return Guard(strength, strength * moments(data)[1])
 
+    def guard_around(self, params, strength):
+        """Rows of the variance pooled within the components."""
+        return Guard(strength, strength * np.atleast_1d(params["weights"] @ params["sigma"] ** 2))
+
     def collapsed(self, params, data):
-        """Variance of each component over the variance of the data."""
-        return params["sigma"] ** 2 / moments(data)[1][0]
+        """Variance of each component over the variance pooled within components."""
+        variance = params["sigma"] ** 2
+        return variance / (params["weights"] @ variance)
 
     # -- free coordinates: mu and log sigma --------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):

@@ -24,6 +24,7 @@ class Climb:
     distance: float  # estimated distance to the optimum, in standard deviations and log units
     converged: bool
     collapsed: bool
+    stalled: bool = False  # ended by rounding: the objective no longer rises
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ def climb(
     trace, rates, longest = [place.objective], [0.5], 1.0
     distance, previous_step, used = np.inf, None, 0
     scale = _coordinate_scale(likelihood, place.params)
+    rounding = 1e-13 * max(1.0, abs(place.objective) + 2.0 * abs(likelihood.rows.log_base_measure))
 
-    def result(converged=False, collapsed=False):
+    def result(converged=False, collapsed=False, stalled=False):
         assert place is not None
         return Climb(
             place.params,
@@ -71,6 +73,7 @@ def climb(
             distance,
             converged,
             collapsed,
+            stalled,
         )
 
     while used < max_iter:
@@ -84,8 +87,8 @@ def climb(
         if previous_step and previous_step > NOISE:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         distance = step / (1.0 - max(rates))
-        if _fell(first, start):
-            return result(converged=distance <= tol)
+        if _fell(first, start, rounding):
+            return result(converged=distance <= max(tol, 1e-6), stalled=True)
         place = first
         trace.append(max(place.objective, trace[-1]))
         if step == 0.0 or (previous_step and distance <= tol):
@@ -118,8 +121,9 @@ def climb(
             second = _visit(likelihood, second_params, guard)
             if second is None or _has_collapsed(likelihood, second, used):
                 return result(collapsed=True)
-            if _fell(second, first):
-                return result(converged=step / (1.0 - max(rates)) <= tol)
+            if _fell(second, first, rounding):
+                distance = step / (1.0 - max(rates))
+                return result(converged=distance <= max(tol, 1e-6), stalled=True)
             place = second
         trace.append(max(place.objective, trace[-1]))
         distance = step / (1.0 - max(rates))
@@ -150,9 +154,9 @@ def _coordinates(likelihood, params):
         return None
 
 
-def _fell(new, old):
+def _fell(new, old, rounding):
     """Did the objective fall by more than rounding in a sum of terms? EM cannot lower it otherwise."""
-    return new.objective < old.objective - 1e-13 * max(1.0, abs(old.objective))
+    return new.objective < old.objective - rounding
 
 
 def _update(likelihood, place, guard):

@@ -14,9 +14,10 @@ from ..likelihood.formula import responsibilities as posterior_of_labels
 from ..likelihood.likelihood import Likelihood
 from ..mixture import Mixture
 from .climb import Climb, climb
+from .guard import settled_guard
 from .starts import STRATEGIES, from_responsibilities, one_hot, start
 
-SPURIOUS = 1e-4  # smallest variance of a component, in standardised columns, of an optimum that is taken seriously
+SPURIOUS = 1e-4  # smallest variance of a component, against that within all components, of an optimum taken seriously
 SHORT_RUN = 40  # passes of a short run
 SUBSAMPLE = 2000  # rows of a short run
 N_STARTS = 60  # with n_init="auto"
@@ -73,9 +74,9 @@ def em(
         Extrapolate with SQUAREM; False gives the plain EM algorithm.
     guard : {"default", None} or float
         A weak penalty that keeps components from collapsing onto a few rows, where the likelihood is unbounded:
-        the log density of :math:`2/\sqrt{n}` imaginary rows per component with the covariance of the data
-        (Chen & Tan 2009, with :math:`a_n = 1/\sqrt{n}`). A number replaces :math:`a_n`. None is plain maximum
-        likelihood.
+        the log density of :math:`2/\sqrt{n}` imaginary rows per component with the covariance pooled within
+        components (after Chen & Tan 2009, with :math:`a_n = 1/\sqrt{n}`; see `bayesmix.engines.guard`). A number
+        replaces :math:`a_n`. None is plain maximum likelihood.
     uncertainty : {None, "laplace", "bootstrap"}
         Fill ``posterior`` with draws from the estimate's sampling distribution: normal with the inverse observed
         information, or refits to resampled rows.
@@ -102,10 +103,10 @@ def em(
     started = time.perf_counter()
     _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws)
     likelihood = Likelihood(mixture.component, checked, mixture.n_components)
-    penalty = _guard(mixture, checked, guard)
+    given = _given_start(likelihood, init)
+    penalty = _guard(likelihood, guard, rng, given)
     run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
 
-    given = _given_start(likelihood, init)
     with _progress(progressbar) as progress:
         if given is not None:
             best, spread, interrupted = climb(likelihood, given, **run), None, False
@@ -150,11 +151,7 @@ def search(
 
     The second value tells whether an interrupt (Ctrl-C) ended the search early; what was found until then is returned.
     """
-    data = likelihood.data
-    short_likelihood = likelihood
-    if data.n_obs > SUBSAMPLE and n_starts > 1:
-        rows = np.sort(rng.choice(data.n_obs, SUBSAMPLE, replace=False))
-        short_likelihood = Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
+    short_likelihood = likelihood if n_starts == 1 else subsample(likelihood, rng)
     short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
     if n_starts == 1 or likelihood.n_components == 1:
         short["max_iter"], n_starts = 0, 1
@@ -172,7 +169,19 @@ def search(
             finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
     except KeyboardInterrupt:
         interrupted = True
-    return _ranked(likelihood, finished or runs), interrupted
+    if not finished:  # interrupted: the best short run as it stands, on all rows
+        stopped = _continue(likelihood, runs[0], run | {"max_iter": 0}, same_rows=False)
+        finished = [replace(stopped, converged=False)]
+    return _ranked(likelihood, finished), interrupted
+
+
+def subsample(likelihood: Likelihood, rng: np.random.Generator) -> Likelihood:
+    """The likelihood of at most 2000 random rows, on which starts are tried."""
+    data = likelihood.data
+    if data.n_obs <= SUBSAMPLE:
+        return likelihood
+    rows = np.sort(rng.choice(data.n_obs, SUBSAMPLE, replace=False))
+    return Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
 
 
 def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
@@ -188,7 +197,7 @@ def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
 
 def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar: bool) -> list[Climb]:
     """What `em` finds with its defaults: converged runs, best first, components in order."""
-    guard = likelihood.component.guard(likelihood.data, 2.0 / np.sqrt(likelihood.data.total_weight))
+    guard = _guard(likelihood, "default", rng, None)
     run: dict[str, Any] = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
     with _progress(progressbar) as progress:
         finished, interrupted = search(likelihood, "auto", N_STARTS, rng, run, progress)
@@ -233,7 +242,7 @@ def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: boo
 
 
 def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
-    """Is this optimum degenerate: a component thinner than 1e-4 of the data's variance, or lighter than D + 2 rows?
+    """Is this optimum degenerate: a component with 1e-4 of the variance within components, or lighter than D + 2 rows?
 
     The rule only decides between optima of several starts; where all break it, the best of them is taken. Families
     whose likelihood is bounded have no degenerate optima.
@@ -243,7 +252,7 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
     data = likelihood.data
     if likelihood.component.guard(data, 1.0) is None:
         return False
-    rows = run.params["weights"] * data.n_obs
+    rows = run.params["weights"] * data.total_weight
     thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
     return bool(np.any(thin) or np.any(rows <= data.n_features + 1))
 
@@ -280,19 +289,43 @@ def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws):
         )
 
 
-def _guard(mixture: Mixture, data: Data, guard) -> Guard | None:
+def _guard(likelihood: Likelihood, guard, rng: np.random.Generator, given: dict | None) -> Guard | None:
     """The guard's imaginary rows: 2 a_n per component, a_n = 1 / sqrt(n) by default."""
     if guard is None:
         return None
     if isinstance(guard, str):
         if guard != "default":
             raise ValueError(f'guard={guard!r} is not known; use "default", a positive number or None.')
-        strength = 1.0 / np.sqrt(data.total_weight)
+        strength = 1.0 / np.sqrt(likelihood.data.total_weight)
     else:
+        if isinstance(guard, bool) or not isinstance(guard, int | float | np.number):
+            raise TypeError(f'guard={guard!r} is not known; use "default", a positive number or None.')
         strength = float(guard)
         if not (np.isfinite(strength) and strength > 0):
             raise ValueError(f"guard={guard!r} but its strength must be a positive number; None switches it off.")
-    return mixture.component.guard(data, 2.0 * strength)
+    rows = likelihood if given else subsample(likelihood, rng)
+    return settled_guard(rows, 2.0 * strength, rng, given)
+
+
+def params_of_fit(likelihood: Likelihood, fit: Fit) -> dict:
+    """Parameters of a given fit as a start: as they are for the same family, structure and columns.
+
+    A fit of another structure, or with its columns in another order, starts by the rows that its components claim.
+    """
+    component, data = likelihood.component, likelihood.data
+    own = fit.mixture.component
+    if type(own) is not type(component) or fit.mixture.n_components != likelihood.n_components:
+        raise ValueError(
+            f"init is a fit of a {fit.mixture}, which cannot start {likelihood.n_components} {component} components."
+        )
+    if len(fit.data.feature) != data.n_features:
+        raise ValueError(
+            f"init is a fit of {len(fit.data.feature)} columns, but the data have {data.n_features}; fit the same columns."
+        )
+    same_columns = fit.data.feature == data.feature or not (fit.data.named and data.named)
+    if same_columns and getattr(own, "covariance", None) == getattr(component, "covariance", None):
+        return fit.estimates
+    return from_responsibilities(likelihood, np.asarray(fit.responsibilities(data)))
 
 
 def _given_start(likelihood: Likelihood, init) -> dict | None:
@@ -301,11 +334,7 @@ def _given_start(likelihood: Likelihood, init) -> dict | None:
         return None
     n, k = likelihood.data.n_obs, likelihood.n_components
     if isinstance(init, Fit):
-        if type(init.mixture.component) is not type(likelihood.component) or init.mixture.n_components != k:
-            raise ValueError(
-                f"init is a fit of a {init.mixture}, which cannot start {k} {likelihood.component} components."
-            )
-        return init.estimates
+        return params_of_fit(likelihood, init)
     values = np.asarray(init)
     if values.shape == (n,):
         if not np.all(np.isin(values, np.arange(k))):
@@ -317,7 +346,7 @@ def _given_start(likelihood: Likelihood, init) -> dict | None:
         values = values.astype(float)
         if not np.all(values >= 0) or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6):
             raise ValueError("responsibilities in init must be nonnegative and sum to 1 in every row.")
-        return likelihood.maximise_given(values)
+        return likelihood.maximise_given(values, likelihood.component.guard(likelihood.data, 1e-6))
     raise ValueError(f"init has shape {values.shape}; labels need ({n},), responsibilities ({n}, {k}).")
 
 
@@ -329,19 +358,27 @@ def describe(likelihood: Likelihood, run: Climb, guard: Guard | None) -> str:
         return _describe_collapse(likelihood, run, guard)
     light = [k for k, w in enumerate(run.params["weights"]) if w * data.total_weight < 1e-3]
     empty = f" Component {light[0]} is empty: fewer components describe the data as well." if light else ""
+    if run.stalled and not run.converged:
+        return (
+            f"EM went as far as floating point goes: after {_times(run.n_passes)} the objective no longer rises, with the "
+            f"optimum within about {run.distance:.1e} (in standard deviations and log units).{empty}"
+        )
     if run.converged:
-        return f"EM converged after {run.n_passes} iterations (within {run.distance:.1e} of the optimum).{empty}"
+        return f"EM converged after {_times(run.n_passes)} (within {run.distance:.1e} of the optimum).{empty}"
     return (
-        f"EM did not converge in {run.n_passes} iterations: the optimum is still about {run.distance:.1e} away (in standard "
+        f"EM did not converge in {_times(run.n_passes)}: the optimum is still about {run.distance:.1e} away (in standard "
         f"deviations and log units); raise max_iter.{empty}"
     )
+
+
+def _times(n):
+    return "1 iteration" if n == 1 else f"{n} iterations"
 
 
 def _describe_collapse(likelihood, run, guard):
     component, data = likelihood.component, likelihood.data
     thinnest = int(np.argmin(component.collapsed(run.params, data)))
-    posterior = posterior_of_labels(component, data.values, log_of_weights(run.params["weights"]), run.params)
-    rows = np.flatnonzero(posterior[:, thinnest] > 0.5)
+    rows = _claimed_rows(component, data, run.params, thinnest)
     shown = ", ".join(str(data.obs[row]) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
     held = 'Keep guard="default"' if guard is None else f"Strengthen the guard (guard={2 * guard.n:.2g})"
     return (
@@ -349,6 +386,22 @@ def _describe_collapse(likelihood, run, guard):
         f"to zero there, where the likelihood is unbounded, and the run was stopped. {held}, use fewer components, or a "
         "covariance structure with fewer parameters."
     )
+
+
+def _claimed_rows(component, data, params, k):
+    """Rows that component k claims, or, where it has no density any more, those at its mean."""
+    own = {name: value for name, value in params.items() if name != "weights"}
+    with np.errstate(all="ignore"):
+        try:
+            posterior = posterior_of_labels(component, data.values, log_of_weights(params["weights"]), own)
+        except np.linalg.LinAlgError:
+            posterior = np.full((data.n_obs, len(params["weights"])), np.nan)
+    if np.all(np.isfinite(posterior)):
+        return np.flatnonzero(posterior[:, k] > 0.5)
+    distance = np.abs((data.values - params["mu"].reshape(len(posterior[0]), -1)[k]) / data.values.std(axis=0)).max(
+        axis=1
+    )
+    return np.flatnonzero(distance < 1e-6)
 
 
 # -- progress ------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from ..mixture import Mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
 from ..relabelling import relabel
-from .em import distinct_optima, generator, search_optima
+from .em import distinct_optima, generator, params_of_fit, search_optima
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
 TUNE = {"direct": 300, "graph": 500, "pymc": 1000}
@@ -151,12 +151,7 @@ def available_cores() -> int:
 def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
     if isinstance(init, Fit):
-        if (
-            type(init.mixture.component) is not type(mixture.component)
-            or init.mixture.n_components != mixture.n_components
-        ):
-            raise ValueError(f"init is a fit of a {init.mixture}, which cannot start a {mixture}.")
-        return [init.estimates]
+        return [params_of_fit(Likelihood(mixture.component, data, mixture.n_components), init)]
     if not isinstance(init, str) or init != "em":
         raise ValueError(f'init={init!r} is not known; use "em" or a Fit.')
     likelihood = Likelihood(mixture.component, data, mixture.n_components)

@@ -37,9 +37,12 @@ class DirectPosterior:
 
     @staticmethod
     def applies(mixture: Mixture, data: Data) -> bool:
-        """Are all priors of the documented list?"""
+        """Does the family have a compiled layout, and are all priors of the documented list?"""
+        layout = mixture.component.posterior_layout
+        if layout is None:
+            return False
         priors = mixture.component.priors(data, mixture.n_components)
-        if mixture.component.kernel == "full" and not isinstance(priors.get("cov"), InverseWishart):
+        if layout == "factor" and not isinstance(priors.get("cov"), InverseWishart):
             return False
         supports = {p.name: p.support for p in mixture.component.parameters} | {"sigma": POSITIVE}
         return all(_entry_prior(prior, supports[name]) is not None for name, prior in priors.items() if name != "cov")
@@ -143,17 +146,15 @@ def _block(mixture, likelihood, priors):
         for i, value in enumerate(hyper):
             table[start:stop, 1 + i] = np.broadcast_to(value, shape).ravel()
 
-    if component.kernel == "linear":
-        layout = "rate"
+    layout = component.posterior_layout
+    if layout == "rate":
         fill(0, priors["mu"], POSITIVE, (k,))
-    elif component.kernel == "diagonal":
-        layout = "scale"
+    elif layout == "scale":
         per = (n - (k - 1) - k * d) // k
         head[5] = per if d > 1 else 1
         fill(0, priors["mu"], REAL, (k, d))
         fill(k * d, priors["sigma"], POSITIVE, (k, per))
     else:
-        layout = "factor"
         prior = priors["cov"]
         if prior.n_features != d:
             raise ValueError(f"the prior of cov is for {prior.n_features} features, but the data have {d}.")

@@ -61,12 +61,8 @@ class Structure(ABC):
         """Prior made from the covariance matrix of the data: on `prior_on`."""
 
     @abstractmethod
-    def pymc_variables(self, priors: dict, n_components: int, n_features: int):
-        """Make the variables in the open model; returns the covariances and the kernel's b."""
-
-    @abstractmethod
-    def pymc_start(self, priors: dict, cov: np.ndarray) -> dict:
-        """Values of the model's free variables at these covariances."""
+    def pymc_variable(self, priors: dict, n_components: int, n_features: int):
+        """Make the free variable ``cov`` in the open model; returns it and the kernel's b."""
 
 
 def volume_scale(n_components: int, n_features: int) -> float:
@@ -119,36 +115,3 @@ def factor_scale(cov: np.ndarray) -> np.ndarray:
     rows, columns = np.tril_indices(cov.shape[-1])
     inverse_sd = 1.0 / np.sqrt(diagonal_of(cov))
     return np.where(rows == columns, 1.0, inverse_sd[..., columns])
-
-
-def lkj_precision_factor(priors: dict, n_components: int, n_features: int, name: str):
-    """PyMC variables of standard deviations and correlations; returns P for `n_components` matrices."""
-    import pymc as pm
-    import pytensor.tensor as pt
-
-    sd, eta = priors["sigma"], priors["corr"].eta
-    cholesky = []
-    for k in range(n_components):
-        packed = pm.LKJCholeskyCov(
-            f"{name}_cholesky_{k}", n=n_features, eta=eta, sd_dist=_sd_dist(sd, n_features), compute_corr=False
-        )
-        cholesky.append(pm.math.expand_packed_triangular(n_features, packed, lower=True))
-    return pt.linalg.solve_triangular(pt.stack(cholesky), pt.eye(n_features), lower=True)
-
-
-def _sd_dist(prior, n_features):
-    from ...priors import Prior
-
-    if not isinstance(prior, Prior):
-        raise ValueError(
-            f"with corr=LKJ the prior of sigma must be a PreliZ distribution of positive numbers, for example "
-            f"pz.HalfNormal(2), but it is {prior}."
-        )
-    return prior.dist(shape=n_features)
-
-
-def lkj_start(cov: np.ndarray, name: str) -> dict:
-    """Values of the variables of `lkj_precision_factor` at these covariances (matrices, D, D)."""
-    cholesky = np.linalg.cholesky(cov)
-    rows, columns = np.tril_indices(cov.shape[-1])
-    return {f"{name}_cholesky_{k}": factor[rows, columns] for k, factor in enumerate(cholesky)}

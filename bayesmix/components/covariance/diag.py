@@ -52,13 +52,8 @@ class Diagonal(Structure):
         d = len(variance_matrix)
         return ScaledInverseChiSquared(3.0, np.sqrt(diagonal_of(variance_matrix) * volume_scale(n_components, d) / 3.0))
 
-    def pymc_variables(self, priors, n_components, n_features):
-        """Standard deviations with dims cluster, feature."""
-        import pytensor.tensor as pt
+    def pymc_variable(self, priors, n_components, n_features):
+        """Diagonal matrices from the prior of the standard deviations."""
+        from .variable import variances
 
-        sigma = priors["sigma"].variable("sigma", dims=("cluster", "feature"))
-        return sigma[:, :, None] ** 2 * pt.eye(n_features), 1.0 / sigma
-
-    def pymc_start(self, priors, cov):
-        """Values at these standard deviations."""
-        return priors["sigma"].start("sigma", np.sqrt(diagonal_of(cov)))
+        return variances(priors["sigma"], n_components, n_features, spherical=False)

@@ -10,8 +10,6 @@ from .base import (
     factor_gradient,
     factor_scale,
     factor_to_coordinates,
-    lkj_precision_factor,
-    lkj_start,
     precision_factor,
     volume_scale,
 )
@@ -65,25 +63,11 @@ class Full(Structure):
         d = len(variance_matrix)
         return InverseWishart(d + 2.0, variance_matrix * volume_scale(n_components, d))
 
-    def pymc_variables(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features):
         """Covariances from the inverse Wishart prior, or from standard deviations and correlations."""
-        if "cov" in priors:
-            factor = priors["cov"].precision_factor("cov", (n_components,))
-        else:
-            factor = lkj_precision_factor(priors, n_components, n_features, "cov")
-        return cov_of_factor(factor, n_features), factor
+        from .variable import matrices
 
-    def pymc_start(self, priors, cov):
-        """Entries of Bartlett's decomposition, or packed Cholesky factors."""
-        return priors["cov"].start("cov", cov) if "cov" in priors else lkj_start(cov, "cov")
-
-
-def cov_of_factor(factor, n_features):
-    """Covariances of precision factors, as PyTensor variables."""
-    import pytensor.tensor as pt
-
-    cholesky = pt.linalg.solve_triangular(factor, pt.eye(n_features), lower=True)
-    return pt.matmul(cholesky, cholesky.mT)
+        return matrices(priors, n_components, n_features, shared=False)
 
 
 def same(left, right) -> bool:

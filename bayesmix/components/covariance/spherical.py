@@ -61,14 +61,8 @@ class Spherical(Structure):
         scale = np.sqrt(diagonal_of(variance_matrix).mean() * volume_scale(n_components, d) / 3.0)
         return ScaledInverseChiSquared(3.0, scale)
 
-    def pymc_variables(self, priors, n_components, n_features):
-        """Standard deviations with dims cluster."""
-        import pytensor.tensor as pt
+    def pymc_variable(self, priors, n_components, n_features):
+        """Multiples of the identity from the prior of the standard deviations."""
+        from .variable import variances
 
-        sigma = priors["sigma"].variable("sigma", dims="cluster")
-        ones = pt.ones((n_components, n_features))
-        return sigma[:, None, None] ** 2 * pt.eye(n_features), ones / sigma[:, None]
-
-    def pymc_start(self, priors, cov):
-        """Values at these standard deviations."""
-        return priors["sigma"].start("sigma", np.sqrt(cov[:, 0, 0]))
+        return variances(priors["sigma"], n_components, n_features, spherical=True)

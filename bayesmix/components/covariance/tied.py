@@ -9,12 +9,10 @@ from .base import (
     factor_gradient,
     factor_scale,
     factor_to_coordinates,
-    lkj_precision_factor,
-    lkj_start,
     precision_factor,
     volume_scale,
 )
-from .full import cov_of_factor, same
+from .full import same
 
 
 class Tied(Structure):
@@ -69,17 +67,8 @@ class Tied(Structure):
         d = len(variance_matrix)
         return InverseWishart(d + 2.0, variance_matrix * volume_scale(n_components, d))
 
-    def pymc_variables(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features):
         """One matrix, repeated."""
-        import pytensor.tensor as pt
+        from .variable import matrices
 
-        if "cov" in priors:
-            shared = priors["cov"].precision_factor("cov", ())[None]
-        else:
-            shared = lkj_precision_factor(priors, 1, n_features, "cov")
-        factor = pt.repeat(shared, n_components, axis=0)
-        return pt.repeat(cov_of_factor(shared, n_features), n_components, axis=0), factor
-
-    def pymc_start(self, priors, cov):
-        """Values for the one shared matrix."""
-        return priors["cov"].start("cov", cov[0]) if "cov" in priors else lkj_start(cov[:1], "cov")
+        return matrices(priors, n_components, n_features, shared=True)

@@ -45,10 +45,15 @@ def matrices(priors, n_components: int, n_features: int, shared: bool):
 
 
 def _inverse_wishart(prior):
-    """Draws and log density of the lower triangle, normalised."""
+    r"""Draws and log density of the lower triangle, normalised.
+
+    Bartlett's decomposition (Bartlett 1933): with :math:`\Psi = C C'` and a lower triangular A of independent
+    :math:`A_{ij} \sim N(0, 1)` below the diagonal and :math:`A_{ii}^2 \sim \chi^2` with :math:`\nu - D + i` degrees
+    of freedom (i = 1 ... D) on it, :math:`P = A C^{-1}` satisfies :math:`\Sigma^{-1} = P'P`.
+    """
     nu, psi, d = prior.nu, np.asarray(prior.psi), prior.n_features
     constant = 0.5 * nu * np.linalg.slogdet(psi)[1] - 0.5 * nu * d * np.log(2.0) - multigammaln(0.5 * nu, d)
-    whitening = np.linalg.inv(prior.cholesky)
+    whitening = np.linalg.inv(np.linalg.cholesky(psi))
 
     def draw(n):
         chi2 = pm.ChiSquared.dist(nu - d + 1.0 + np.arange(d), shape=(n, d))
@@ -56,7 +61,7 @@ def _inverse_wishart(prior):
         return covariance(pt.dot(bartlett, whitening))
 
     def log_density(cov, factor):
-        trace = pt.sum(pt.dot(factor, psi) * factor, axis=(-1, -2))  # of Psi Sigma^-1
+        trace = pt.sum(factor[:, :, :, None] * psi * factor[:, :, None, :], axis=(-1, -2, -3))  # of Psi Sigma^-1
         return constant + (nu + d + 1.0) * pt.sum(pt.log(_diagonal(factor)), axis=-1) - 0.5 * trace
 
     return draw, log_density
@@ -103,34 +108,39 @@ class FactorTransform(Transform):
     With `shared` the matrices are copies of one, which has all the coordinates: (D (D + 1) / 2,).
     """
 
-    name = "log_factor"
+    name = "log-factor"  # no underscore: PyMC takes the last one for the end of the variable's own name
 
     def __init__(self, n_components: int, n_features: int, shared: bool):
         self.shape, self.shared = (n_components, n_features, n_features), shared
         rows, columns = np.tril_indices(n_features)
         self.on_diagonal = rows == columns
-        self.place = np.eye(n_features**2)[rows * n_features + columns]  # (coordinate, entry of P): 1 where it goes
+        self.lower = np.tri(n_features, dtype=bool)
+        self.coordinate = np.cumsum(self.lower) - 1  # of each entry of the lower triangle
+        self.entry = np.flatnonzero(self.lower)  # of each coordinate
 
     def backward(self, value, *inputs):
         """Covariances at these coordinates."""
         k, d, _ = self.shape
-        below = pt.dot(value, self.place * ~self.on_diagonal[:, None]).reshape((-1, d, d))
-        log_diagonal = pt.dot(value, np.eye(len(self.on_diagonal))[:, self.on_diagonal]).reshape((-1, d, 1))
-        factor = below + pt.exp(log_diagonal) * np.eye(d)
+        count = 1 if self.shared else k
+        value = value.reshape((count, len(self.entry)))
+        flat = pt.where(self.on_diagonal, pt.exp(pt.where(self.on_diagonal, value, 0.0)), value)
+        # picked along the first axis: indices on another compile much longer
+        factor = pt.where(self.lower, flat.T[self.coordinate].T.reshape((count, d, d)), 0.0)
         return covariance(pt.repeat(factor, k, axis=0) if self.shared else factor)
 
     def forward(self, value, *inputs):
         """Coordinates of these covariances."""
-        factor = precision_factor(value)
-        entries = pt.dot((factor[0] if self.shared else factor).flatten(1 if self.shared else 2), self.place.T)
-        return pt.where(self.on_diagonal, pt.log(pt.where(self.on_diagonal, entries, 1.0)), entries)
+        k, d, _ = self.shape
+        flat = precision_factor(value).reshape((k, d * d)).T[self.entry].T
+        flat = pt.where(self.on_diagonal, pt.log(pt.where(self.on_diagonal, flat, 1.0)), flat)
+        return flat[0] if self.shared else flat
 
     def log_jac_det(self, value, *inputs):
         r""":math:`D \log 2 + \sum_i (i - 2 D - 1) \log P_{ii}`, i = 1 ... D, for each matrix."""
         d = self.shape[-1]
-        exponents = np.zeros(len(self.on_diagonal))
+        exponents = np.zeros(len(self.entry))
         exponents[self.on_diagonal] = np.arange(d) - 2.0 * d
-        return d * np.log(2.0) + pt.dot(value, exponents)
+        return d * np.log(2.0) + pt.sum(value * exponents, axis=-1)
 
 
 # -- diagonal matrices ---------------------------------------------------------------------------------------------------
@@ -145,7 +155,7 @@ def variances(sigma, n_components: int, n_features: int, spherical: bool):
         return pt.repeat(variance, n_features, axis=1) if spherical else variance
 
     def random(size):
-        return spread(sigma.dist(shape=shape) ** 2)[:, :, None] * np.eye(n_features)
+        return spread(pt.specify_shape(sigma.dist(shape=shape), shape) ** 2)[:, :, None] * np.eye(n_features)
 
     def logp(cov):
         sd = pt.sqrt(_diagonal(cov)[:, : shape[1]])
@@ -161,7 +171,7 @@ def variances(sigma, n_components: int, n_features: int, spherical: bool):
 class SdTransform(Transform):
     """Log standard deviations: (cluster, feature), or (cluster, 1) where they are the same for all features."""
 
-    name = "log_sd"
+    name = "log-sd"
 
     def __init__(self, shape: tuple, n_features: int):
         self.shape, self.n_features = shape, n_features
