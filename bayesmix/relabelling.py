@@ -17,9 +17,11 @@ from .labels import (
     stephens,
 )
 from .likelihood import formula
+from .likelihood.likelihood import Likelihood
 from .prediction import CELLS, with_row_axis
 
 ALGORITHMS = ("ecr", "stephens")
+LABEL_ROWS = 2000  # rows that draws are matched by
 POINTS = 8  # data points at which the density is followed
 SECOND_OPINION = (500, 1000)  # draws and rows on which the two algorithms are compared
 
@@ -61,8 +63,8 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
     raw, lead = _raw_draws(fit)
     k, n_draws = fit.mixture.n_components, lead[0] * lead[1]
     flat = {name: value.reshape(n_draws, *value.shape[2:]) for name, value in raw.items()}
-    log_likelihood = fit.tree["log_likelihood"].dataset["x"].values.reshape(n_draws, -1)
-    found, allocations, entropy = _match(fit, flat, log_likelihood.sum(axis=1), algorithm)
+    rows, log_likelihood = _rows_for_labels(fit.data), _total_log_likelihood(fit, flat)
+    found, entropy = _match(fit, flat, rows, log_likelihood, algorithm)
     permutation = found.permutation.reshape(*lead, k)
     relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
 
@@ -82,15 +84,15 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
             attrs={
                 "algorithm": found.name,
                 "margin_unit": "share of rows" if algorithm == "ecr" else "nats per row",
-                "agreement": _second_opinion(fit, flat, found, algorithm),
+                "agreement": _second_opinion(fit, flat, rows, found, algorithm),
             },
         )
     )
     verdict = judge(
         raw,
         relabelled,
-        _invariants(fit, raw["weights"], log_likelihood.reshape(*lead, -1), entropy.reshape(lead)),
-        log_likelihood=log_likelihood.sum(axis=1).reshape(lead),
+        _invariants(fit, flat, lead, log_likelihood, entropy),
+        log_likelihood=log_likelihood.reshape(lead),
         permutation=permutation,
         margin=found.margin.reshape(lead),
         weights=relabelled["weights"],
@@ -142,13 +144,30 @@ def _responsibilities(fit, flat, rows: slice | np.ndarray = slice(None)):
         yield part, formula.responsibilities(fit.mixture.component, x, log_weights[part], inside)
 
 
-def _match(fit, flat, total, algorithm):
-    """Permutations of all draws, the allocations before relabelling, and the entropy of each draw's allocations."""
+def _rows_for_labels(data) -> np.ndarray:
+    """Rows by which draws are matched: all of them, or 2000 spread over the data; a row of weight 2 counts twice."""
+    if data.weights is None and data.n_obs <= LABEL_ROWS:
+        return np.arange(data.n_obs)
+    weights = np.ones(data.n_obs) if data.weights is None else data.weights
+    n = min(LABEL_ROWS, max(round(data.total_weight), data.n_obs))
+    heights = (np.arange(n) + 0.5) * weights.sum() / n
+    return np.searchsorted(np.cumsum(weights), heights).clip(max=data.n_obs - 1)
+
+
+def _total_log_likelihood(fit, flat) -> np.ndarray:
+    """Log-likelihood of all rows at each draw, (draws,), by the fused pass."""
+    likelihood = Likelihood(fit.mixture.component, fit.data, fit.mixture.n_components)
+    draws = ({name: value[i] for name, value in flat.items()} for i in range(len(flat["weights"])))
+    return np.array([likelihood.log_likelihood(params) for params in draws])
+
+
+def _match(fit, flat, rows, total, algorithm):
+    """Permutations of all draws by their allocations of some rows, and the entropy of each draw's allocations."""
     n_draws, k = flat["weights"].shape
-    n_obs = fit.data.n_obs
+    n_obs = len(rows)
     allocations, entropy = np.empty((n_draws, n_obs), dtype=np.int16), np.empty(n_draws)
     whole = np.empty((n_draws, n_obs, k), dtype=np.float32) if algorithm == "stephens" else None
-    for part, r in _responsibilities(fit, flat):
+    for part, r in _responsibilities(fit, flat, rows):
         allocations[part] = r.argmax(axis=2)
         entropy[part] = -np.sum(np.where(r > 0, r * np.log(np.maximum(r, 1e-300)), 0.0), axis=(1, 2))
         if whole is not None:
@@ -160,11 +179,8 @@ def _match(fit, flat, total, algorithm):
     else:
         found = stephens(apply_permutation(whole, aligned.permutation, axis=2))
     permutation = compose(aligned.permutation, found.permutation)
-    return (
-        _named_by_majority(Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)),
-        allocations,
-        entropy,
-    )
+    matched = Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)
+    return _named_by_majority(matched), entropy
 
 
 def _named_by_majority(found: Relabelling) -> Relabelling:
@@ -179,13 +195,13 @@ def _named_by_majority(found: Relabelling) -> Relabelling:
     return Relabelling(compose(found.permutation, back), found.margin, found.n_iter, found.name, found.converged)
 
 
-def _second_opinion(fit, flat, found, algorithm):
+def _second_opinion(fit, flat, rows, found, algorithm):
     """Share of draws on which ECR and Stephens' algorithm agree, on some draws and rows; 1 for one component."""
     n_draws, k = flat["weights"].shape
     if k == 1:
         return 1.0
     draws = np.unique(np.linspace(0, n_draws - 1, min(n_draws, SECOND_OPINION[0])).round().astype(int))
-    rows = np.unique(np.linspace(0, fit.data.n_obs - 1, min(fit.data.n_obs, SECOND_OPINION[1])).round().astype(int))
+    rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SECOND_OPINION[1])).round().astype(int)]
     some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
     r = np.concatenate([piece for _, piece in _responsibilities(fit, some, rows)])
     other = stephens(r) if algorithm == "ecr" else ecr(r.argmax(axis=2), k)
@@ -193,11 +209,18 @@ def _second_opinion(fit, flat, found, algorithm):
     return float(agreement(identity, other.permutation))
 
 
-def _invariants(fit, weights, log_likelihood, entropy):
+def _invariants(fit, flat, lead, log_likelihood, entropy):
     """What does not depend on labels, followed over chains and draws."""
     data = fit.data
     order = np.argsort(data.values[:, 0], kind="stable")
     if data.weights is not None:
         order = order[data.weights[order] > 0]
     points = order[np.linspace(0, len(order) - 1, min(POINTS, len(order))).round().astype(int)]
-    return invariants(log_likelihood[:, :, points], weights, log_likelihood.sum(axis=2), entropy)
+    log_weights, params = with_row_axis(flat)
+    density = formula.log_likelihood(fit.mixture.component, data.values[points], log_weights, params)
+    return invariants(
+        density.reshape(*lead, -1),
+        flat["weights"].reshape(*lead, -1),
+        log_likelihood.reshape(lead),
+        entropy.reshape(lead),
+    )
