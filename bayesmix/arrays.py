@@ -5,6 +5,7 @@ asks of its data before it is fitted. `namespace` gives the functions with which
 evaluated by NumPy or compiled by PyTensor.
 """
 
+import copy
 import datetime
 import difflib
 import functools
@@ -24,6 +25,7 @@ __all__ = [
     "NumpyNamespace",
     "as_data",
     "check_counts",
+    "check_distinct_rows",
     "check_enough_rows",
     "check_full_rank",
     "check_not_constant",
@@ -81,6 +83,10 @@ class Data:
         """Make the data of some rows only, given by their positions."""
         weights = None if self.weights is None else self.weights[rows]
         return Data(np.ascontiguousarray(self.values[rows]), self.feature, self.named, self.obs[rows], weights)
+
+    def copied(self) -> "Data":
+        """Make a copy that no later change of the input reaches."""
+        return Data(self.values.copy(), self.feature, self.named, self.obs.copy(), copy.copy(self.weights))
 
     def reweighted(self, weights: np.ndarray) -> "Data":
         """Make the same rows with other weights."""
@@ -602,12 +608,15 @@ def check_counts(data: Data, family: Any) -> None:
 
 
 def check_enough_rows(data: Data, n_components: int) -> None:
+    """Raise ValueError unless there are at least as many rows (of positive weight) as components."""
+    n = len(_counted_rows(data))
+    if n < n_components:
+        raise ValueError(f"n_components={n_components} but the data have {_count(n, 'row')}; use at most {n}.")
+
+
+def check_distinct_rows(data: Data, n_components: int) -> None:
     """Raise ValueError unless there are at least as many distinct rows (of positive weight) as components."""
     values = _counted_rows(data)
-    if len(values) < n_components:
-        raise ValueError(
-            f"n_components={n_components} but the data have {_count(len(values), 'row')}; use at most {len(values)}."
-        )
     distinct = values[:0]
     for start in range(0, len(values), _BLOCK):
         distinct = np.unique(np.concatenate([distinct, values[start : start + _BLOCK]]), axis=0)

@@ -1,9 +1,10 @@
 """The specification of a mixture: a family of components, how many, and the prior of the weights."""
 
+import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
-from .arrays import Data, as_data, check_enough_rows
+from .arrays import Data, as_data, check_distinct_rows, check_enough_rows
 from .components import FAMILIES, Component
 from .priors import Dirichlet, Priors, from_plain, to_plain
 
@@ -53,7 +54,9 @@ class Mixture:
             )
         k = self.n_components
         if isinstance(k, bool) or not isinstance(k, Integral):
-            raise TypeError(f"n_components={k!r} but it must be a whole number, at least 1; to compare several, fit each.")
+            raise TypeError(
+                f"n_components={k!r} but it must be a whole number, at least 1; to compare several, fit each."
+            )
         if k < 1:
             raise ValueError(f"n_components={k} but a mixture needs at least 1 component.")
         object.__setattr__(self, "n_components", int(k))
@@ -90,8 +93,18 @@ class Mixture:
             If the data cannot be read, or do not suit the family.
         """
         checked = data if isinstance(data, Data) else as_data(data, weights=weights)
-        self.component.check_data(checked, self.n_components)
         check_enough_rows(checked, self.n_components)
+        self.component.check_data(checked, self.n_components)
+        check_distinct_rows(checked, self.n_components)
+        needed = self.n_components * (checked.n_features + 1)
+        if checked.weights is not None and checked.total_weight < min(needed, checked.n_obs):
+            warnings.warn(
+                f"the weights sum to {checked.total_weight:.3g}, as if there were that many rows, which is few for "
+                f"{self.n_components} components: weights are counts of rows. If yours are normalised, multiply them by "
+                f"the number of rows, {checked.n_obs}.",
+                UserWarning,
+                stacklevel=3,
+            )
         return checked
 
     def priors(self, data, weights=None) -> Priors:

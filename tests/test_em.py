@@ -1,5 +1,6 @@
 """EM finds what scikit-learn, mclust, SciPy and 50-digit arithmetic found; data/em_answers.json says who found what."""
 
+import contextlib
 import csv
 import json
 from pathlib import Path
@@ -365,7 +366,14 @@ def test_rows_without_weight_change_nothing():
 def test_weights_times_a_factor_change_no_maximum_likelihood_estimate(factor):
     x, mixture = table("faithful"), bm.Mixture(bm.MvNormal(), 2)
     settings = {"guard": None, "n_init": 3, "random_seed": 1, **QUIET}
-    plain, scaled = bm.em(mixture, x, **settings), bm.em(mixture, x, weights=np.full(len(x), factor), **settings)
+    plain = bm.em(mixture, x, **settings)
+    few = (
+        pytest.warns(UserWarning, match=r"sum to 0\.272.*normalised.*272")
+        if factor == 1e-3
+        else contextlib.nullcontext()
+    )
+    with few:
+        scaled = bm.em(mixture, x, weights=np.full(len(x), factor), **settings)
     for name, value in plain.estimates.items():
         np.testing.assert_allclose(scaled.estimates[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
     assert np.isclose(scaled.log_likelihood, factor * plain.log_likelihood, rtol=1e-9)
