@@ -388,7 +388,8 @@ def leave_one_out(fit: Fit):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak of Pareto k, which `khat_max`, `khat_bad` and a note give
         if corrected:
-            weights = {name: stats[name] for name in ("log_p", "log_q")}
+            draws = fit.tree["log_likelihood"]["draw"].values
+            weights = {name: stats[name].sel(draw=draws) for name in ("log_p", "log_q")}
             loo = az.loo_approximate_posterior(fit.tree, **weights, var_name="x", pointwise=True)
         else:
             loo = az.loo(fit.tree, var_name="x", pointwise=True)

@@ -11,6 +11,7 @@ from .arrays import Data, as_data
 from .likelihood import formula
 from .mixture import Mixture
 
+POINTWISE_CELLS = 5e7  # of group log_likelihood (400 MB): beyond, it holds evenly spaced draws only
 PREDICTIVE_DRAWS = 200  # replicated data sets kept in group posterior_predictive
 
 
@@ -19,10 +20,10 @@ class Fit:
     """A fitted mixture: the specification and everything that an engine found, in one tree.
 
     ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
-    ``sample_stats``, ``log_likelihood`` (one number per row), ``posterior_predictive``, ``observed_data``,
-    ``constant_data`` and ``labels`` (the permutation applied to each draw). A fit by EM holds its estimate in group
-    ``point``, the objective in ``trace``, and in ``posterior`` draws from its sampling distribution if they were
-    asked for. Parameters are called ``weights`` and as in PyMC.
+    ``sample_stats``, ``log_likelihood`` (one number per row; of large data at evenly spaced draws),
+    ``posterior_predictive``, ``observed_data``, ``constant_data`` and ``labels`` (the permutation applied to each
+    draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
+    from its sampling distribution if they were asked for. Parameters are called ``weights`` and as in PyMC.
 
     A fit is never changed: `bayesmix.relabel` and others return a new one.
     """
@@ -56,6 +57,7 @@ class Fit:
         """
         from . import __version__
 
+        data = data.copied()
         tree = xr.DataTree()
         coords = _coords(mixture, data)
         if draws is not None:
@@ -194,6 +196,11 @@ class Fit:
         """Parameters by name, (draws, cluster, ...) with the chains one after another; one draw for a point estimate."""
         if "point" in self.tree.children:
             return {name: value[None] for name, value in self.estimates.items()}
+        return self.posterior_draws
+
+    @property
+    def posterior_draws(self) -> dict:
+        """Draws of group ``posterior`` by name, (draws, cluster, ...), the chains one after another."""
         posterior = self.tree["posterior"].dataset
         return {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in self._names}
 
@@ -304,9 +311,11 @@ class Fit:
     def cdf(self, x, interval: float | None = None):
         """P(X <= x), for every feature at once if there are several; averaged over the draws of a posterior.
 
-        Parameters and returns are those of `logpdf`.
+        Parameters and returns are those of `logpdf`. With several features each probability is an integral, so that
+        at most 100 draws are used, evenly spaced.
         """
-        return prediction.over_rows(self, self._rows(x), _cdf, ("obs",), interval)
+        most = 100 if self.data.n_features > 1 else None
+        return prediction.over_rows(self, self._rows(x), _cdf, ("obs",), interval, most_draws=most)
 
     def quantile(self, q, interval: float | None = None):
         """Quantile of the mixture: the smallest x at which its cdf reaches q. For vectors, of each feature by itself.
@@ -393,8 +402,12 @@ def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
         draws = {name: posterior[name].values for name in fit._names}
     else:
         draws = {name: value[None, None] for name, value in fit.estimates.items()}
-    rows = prediction.log_likelihood_of_draws(fit.mixture, data, draws)
-    coords = {"chain": np.arange(rows.shape[0]), "draw": np.arange(rows.shape[1]), "obs": data.obs}
+    chains, length = draws["weights"].shape[:2]
+    kept = np.arange(0, length, max(1, int(np.ceil(chains * length * data.n_obs / POINTWISE_CELLS))))
+    rows = prediction.log_likelihood_of_draws(
+        fit.mixture, data, {name: value[:, kept] for name, value in draws.items()}
+    )
+    coords = {"chain": np.arange(chains), "draw": kept, "obs": data.obs}
     fit.tree["log_likelihood"] = xr.Dataset({"x": (("chain", "draw", "obs"), rows)}, coords=coords)
     fit.tree["posterior_predictive"] = prediction.posterior_predictive(fit, data, draws, PREDICTIVE_DRAWS, rng)
 

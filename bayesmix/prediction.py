@@ -23,18 +23,29 @@ def with_row_axis(draws: dict) -> tuple[np.ndarray, dict]:
     return formula.log_of_weights(expanded.pop("weights")), expanded
 
 
-def over_rows(fit, rows: Data, function, dims, interval, average=np.mean):
-    """Apply function(component, x, log_weights, params) to all rows at all draws, and average over the draws."""
+def over_rows(fit, rows: Data, function, dims, interval, average=np.mean, most_draws=None):
+    """Apply function(component, x, log_weights, params) to all rows at all draws, and average over the draws.
+
+    With `most_draws` only so many draws are used, evenly spaced.
+    """
     component, draws = fit.mixture.component, fit.draws
-    log_weights, params = with_row_axis(draws)
-    per_row = max(1, log_weights.size * (rows.n_features**2 if component.multivariate else 1))
-    step = max(1, CELLS // per_row)
     tails = _tails(interval)
+    spread = _draws_for_interval(fit, draws, interval)
+    if most_draws is not None:
+        same = spread is draws
+        draws = _thinned(draws, most_draws)
+        spread = draws if same else _thinned(spread, most_draws)
+    log_weights, params = with_row_axis(draws)
+    per_row = max(1, spread["weights"].size * (rows.n_features**2 if component.multivariate else 1))
+    step = max(1, CELLS // per_row)
     estimate, lower, upper = [], [], []
     for begin in range(0, rows.n_obs, step):
-        values = function(component, rows.values[begin : begin + step], log_weights, params)
+        x = rows.values[begin : begin + step]
+        values = function(component, x, log_weights, params)
         estimate.append(average(values, axis=0))
         if tails:
+            if spread is not draws:
+                values = function(component, x, *with_row_axis(spread))
             low, high = np.quantile(values, tails, axis=0)
             lower.append(low)
             upper.append(high)
@@ -43,6 +54,24 @@ def over_rows(fit, rows: Data, function, dims, interval, average=np.mean):
         coords["cluster"] = np.arange(fit.mixture.n_components)
     parts = [np.concatenate(part) if part else np.empty((0,) * len(dims)) for part in (estimate, lower, upper)]
     return _labelled(parts, dims, coords, interval)
+
+
+def _draws_for_interval(fit, draws, interval):
+    """Draws whose spread gives intervals: the posterior's, or those of an estimate's sampling distribution."""
+    if interval is None:
+        return draws
+    if not fit.has_draws:
+        raise ValueError(
+            f"this fit by {fit.engine} has no draws, so no intervals; "
+            'pass uncertainty="laplace" or "bootstrap" to bm.em, or use bm.nuts.'
+        )
+    return fit.posterior_draws if "point" in fit.tree.children else draws
+
+
+def _thinned(draws, most):
+    n = len(draws["weights"])
+    kept = np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(int))
+    return {name: value[kept] for name, value in draws.items()}
 
 
 def _tails(interval):
@@ -67,6 +96,7 @@ def quantiles(fit, q, interval):
         raise ValueError(f"q={q!r} but quantiles need probabilities strictly between 0 and 1.")
     tails = _tails(interval)
     component, draws, features = fit.mixture.component, fit.draws, fit.data.feature
+    spread = _draws_for_interval(fit, draws, interval)
     log_weights, params = with_row_axis(draws)
     parts = [np.empty((len(probabilities), len(features))) for _ in range(3)]
     for j in range(len(features)):
@@ -79,7 +109,8 @@ def quantiles(fit, q, interval):
             ends = bounds.min(), bounds.max()
             parts[0][i, j] = _invert(lambda x, each=each: each(x).mean(axis=0), p, *ends, component.discrete)
             if tails:
-                own = _invert_each(fit, draws, p, j, bounds)
+                inside = {n: v for n, v in spread.items() if n != "weights"}
+                own = _invert_each(fit, spread, p, j, component.marginal_quantile(p, inside)[..., j])
                 parts[1][i, j], parts[2][i, j] = np.quantile(own, tails)
     dims, coords = ("quantile", "feature"), {"quantile": probabilities, "feature": np.array(features)}
     result = _labelled(parts, dims, coords, interval)
