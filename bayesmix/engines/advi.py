@@ -15,6 +15,7 @@ from .em import generator
 from .nuts import modes_of, starting_points
 
 KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
+NEARLY_EXACT = 0.05  # standard deviation of log ratios: weights within a few per cent of each other
 GOOD_KHAT = 0.7  # Vehtari et al. (2024): importance weights are usable below
 MOST_DRAWS = 4096  # of the fixed draws of the objective
 WINDOW = 200  # steps over which the ELBO of minibatches is averaged
@@ -81,7 +82,11 @@ def advi(
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')
     if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 100:
         raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
-    if batch_size is not None and (not isinstance(batch_size, int | np.integer) or not 0 < batch_size <= checked.n_obs):
+    if batch_size is not None and (
+        isinstance(batch_size, bool)
+        or not isinstance(batch_size, int | np.integer)
+        or not 0 < batch_size <= checked.n_obs
+    ):
         raise ValueError(f"batch_size={batch_size!r} but it must be a number of rows between 1 and {checked.n_obs}.")
     rng = generator(random_seed)
     started = time.perf_counter()
@@ -253,13 +258,18 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
             value, gradient, _ = _elbo_and_gradient(posterior, family.at(parameters), z)
             if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
                 return 1e300, np.zeros_like(parameters)
-            trace.append(value)
+            if not trace:
+                trace.append(value)  # where it starts
             if progress is not None:
                 progress.update(task, advance=1, description=f"ADVI: ELBO {value:.2f}")
             return -value, -gradient
 
+        def follow(intermediate_result):
+            trace.append(-float(intermediate_result.fun))
+
+        trace.clear()  # more draws are another objective
         options = {"maxiter": 500, "maxcor": 30, "ftol": 1e-12, "gtol": 1e-4}
-        result = minimize(objective, family.parameters, jac=True, method="L-BFGS-B", options=options)
+        result = minimize(objective, family.parameters, jac=True, method="L-BFGS-B", options=options, callback=follow)
         family = family.at(result.x)
         fresh = rng.standard_normal((m, n))
         value, _, values = _elbo_and_gradient(posterior, family, fresh)
@@ -272,7 +282,7 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
                 if agrees
                 else f"fresh draws give {value:.2f}, {-result.fun - value:.2f} nats less than {m} fixed ones"
             )
-            return _Found(family, np.maximum.accumulate(trace), bool(agrees), reason)
+            return _Found(family, np.array(trace), bool(agrees), reason)
         if m >= MOST_DRAWS:
             return _Found(family, np.array(trace), False, f"the optimiser stopped with: {result.message}")
         m *= 2
@@ -328,11 +338,16 @@ def maximise_on_minibatches(posterior, family: _Normal, batch_size: int, rng, pr
 
 
 def pareto_khat(log_ratios: np.ndarray) -> float:
-    """Pareto k-hat of importance ratios (Vehtari et al. 2024), by ArviZ; infinite if a ratio is not finite."""
+    """Pareto k-hat of importance ratios (Vehtari et al. 2024), by ArviZ.
+
+    Infinite if a ratio is not finite; 0 if the ratios hardly differ, where there is no tail to fit.
+    """
     from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
     if not np.all(np.isfinite(log_ratios)):
         return float("inf")
+    if np.std(log_ratios) < NEARLY_EXACT:
+        return 0.0
     return float(np.asarray(array_stats.psislw(-log_ratios)[1]))  # ArviZ takes log-likelihoods: ratios are exp(-x)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Data
 from ..components.base import Guard
 from ..fit import Fit
 from ..likelihood.formula import log_of_weights

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..fit import Fit
-from ..likelihood.likelihood import Likelihood
+from ..likelihood.likelihood import Likelihood, interruptible
 from ..mixture import Mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
@@ -86,7 +86,9 @@ def nuts(
         If the data do not suit the mixture, or an argument is out of range.
     """
     checked = mixture.check(data, weights)
-    _check_counts(draws=draws, chains=chains)
+    _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
+    if draws < (least := 4 if chains > 1 else 8):
+        raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
     if sampler not in ("nutpie", "pymc"):
         raise ValueError(f'sampler={sampler!r} is not known; use "nutpie" or "pymc".')
     if tune != "auto" and (not isinstance(tune, int | np.integer) or isinstance(tune, bool) or int(tune) < 10):
@@ -138,7 +140,10 @@ def _notes(interrupted, kept, draws, n_modes):
             f"Sampling was interrupted: {kept[0]} chains of {kept[1]} draws of the {draws} asked for are kept."
         )
     if n_modes > 1:
-        notes.append(f"The posterior has {n_modes} modes of comparable evidence; chains were started in each.")
+        where = "each" if n_modes <= kept[0] else f"the {kept[0]} with most evidence"
+        notes.append(
+            f"The posterior has {n_modes} modes whose evidence is within 10 nats; chains were started in {where}."
+        )
     return " ".join(notes)
 
 
@@ -163,7 +168,11 @@ def modes_of(posterior, optima: list[dict]) -> list[Mode]:
     found = []
     for params in optima:
         params = params | {"weights": np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum()}
-        start = posterior.to_vector(params)
+        try:
+            start = posterior.to_vector(params)
+            start = np.where(np.isneginf(start), -30.0, start)  # the logarithm of a rate of zero
+        except ValueError:  # outside the support of a prior
+            continue
         if np.all(np.isfinite(start)) and np.isfinite(posterior.value_and_gradient(start)[0]):
             found.append(find_mode(posterior, start))
     if not found:
@@ -206,7 +215,11 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
         pieces.append(tree)
         if interrupted:
             break
-    finished = [_finished(tree) for tree in pieces]
+    finished = [tree for tree in (_finished(tree) for tree in pieces) if tree is not None]
+    if not finished:
+        raise KeyboardInterrupt(
+            "sampling was interrupted before a chain had made four draws: there is nothing to keep."
+        )
     params = [posterior.read_nutpie(tree["posterior"].dataset) for tree in finished]
     length = min(part["weights"].shape[1] for part in params)
     joined = {name: np.concatenate([part[name][:, :length] for part in params]) for name in params[0]}
@@ -218,13 +231,14 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
 
 
 def _finished(tree):
-    """Draws that every chain has made: an interrupt leaves chains of unequal length, filled up with NaN."""
-    energy = tree["sample_stats"].dataset["energy"].values
-    made = np.isfinite(energy)
-    length = int(made.all(axis=0).argmin()) if not made.all() else energy.shape[1]
-    if length < 2:
-        raise KeyboardInterrupt("sampling was interrupted before every chain had made two draws: nothing to keep.")
-    return tree.isel(draw=slice(0, length))
+    """Chains with draws to keep, cut to one length; None if there are none.
+
+    An interrupt leaves chains of unequal length, filled up with NaN: chains shorter than half the longest are left
+    out, the others cut to the shortest of them.
+    """
+    lengths = np.isfinite(tree["sample_stats"].dataset["energy"].values).sum(axis=1)
+    kept = np.flatnonzero(lengths >= max(4, 0.5 * lengths.max()))
+    return tree.isel(chain=kept, draw=slice(0, int(lengths[kept].min()))) if len(kept) else None
 
 
 def _run_pymc(mixture, data, params, draws, tune, chains, cores, seed, progressbar):
@@ -234,7 +248,7 @@ def _run_pymc(mixture, data, params, draws, tune, chains, cores, seed, progressb
     from ..model import sampling_model, start_values
 
     model = sampling_model(mixture, data)
-    with model:
+    with model, interruptible():
         tree = pm.sample(
             draws=draws, tune=tune, chains=chains, cores=cores, random_seed=seed, progressbar=progressbar, quiet=not progressbar,
             nuts_sampler="pymc", init="adapt_diag", initvals=start_values(mixture, data, params), compute_convergence_checks=False,

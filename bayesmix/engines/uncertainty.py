@@ -62,14 +62,19 @@ def bootstrap(
 
     data = likelihood.data
     reference = responsibilities_at(likelihood, best.params)
+    if data.weights is not None:
+        reference = reference * data.weights[:, None] * (data.n_obs / data.total_weight)
     names = list(best.params)
     options = run | {"tol": max(run["tol"], 1e-6)}
-    draws, failed, doubtful = {name: [] for name in names}, 0, 0
+    draws, failed, doubtful, collapsed = {name: [] for name in names}, 0, 0, 0
     try:
         for _ in _track(progress, range(n_draws), "bootstrap"):
             rows = data.reweighted(_resampled_weights(data, rng))
             refit = climb(Likelihood(likelihood.component, rows, likelihood.n_components), best.params, **options)
-            failed += refit.collapsed or not refit.converged
+            if refit.collapsed:
+                collapsed += 1
+                continue
+            failed += not refit.converged
             order, margin = align_to(reference, responsibilities_at(likelihood, refit.params))
             doubtful += margin < 0.05
             for name in names:
@@ -79,10 +84,12 @@ def bootstrap(
             raise
     made = len(draws[names[-1]])
     note = f"Bootstrap: labels were doubtful in {doubtful} of {made} replicates."
-    if made < n_draws:
+    if collapsed:
+        note += f" {collapsed} replicates collapsed and are left out."
+    if made + collapsed < n_draws:
         note += f" It was interrupted before {n_draws} replicates were made."
     if failed:
-        note += f" {failed} replicates did not converge or collapsed; they are kept."
+        note += f" {failed} replicates did not converge; they are kept."
     return {name: np.array(values[:made])[None] for name, values in draws.items()}, note
 
 

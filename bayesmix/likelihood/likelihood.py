@@ -1,5 +1,6 @@
 """The mixture likelihood of given data, by the fused pass: statistics, gradients, free coordinates."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +9,17 @@ from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
 from . import kernel
 from .formula import log_likelihood, log_of_weights
+
+
+@contextmanager
+def interruptible():
+    """Let an interrupt (Ctrl-C) inside compiled code be a `KeyboardInterrupt`: Numba reports it as a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +48,10 @@ class Likelihood:
         a, b = self.component.kernel_arguments(params)
         x, weights, log_base_measure = self.rows
         run = kernel.KERNELS[self.component.kernel]
-        log_lik, n, first, second = run(
-            x, weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), np.ascontiguousarray(b)
-        )
+        with interruptible():
+            log_lik, n, first, second = run(
+                x, weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), np.ascontiguousarray(b)
+            )
         return Statistics(log_lik + log_base_measure, n, first, second)
 
     def log_likelihood(self, params: dict) -> float:
