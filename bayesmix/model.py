@@ -1,5 +1,7 @@
 """Specification and data become a PyMC model: with the formula for users, with the fused pass for the engines."""
 
+from typing import Any
+
 import numpy as np
 import pymc as pm
 import pytensor.tensor as pt
@@ -78,8 +80,8 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
         x = pm.Data("rows", rows.x)
         row_weights = pm.Data("row_weights", rows.weights)
         log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)
-        pass_ = MixtureLogLikelihood(mixture.component.kernel)
-        pm.Potential("log_likelihood", pass_(x, row_weights, pt.log(weights), a, b)[0] + log_base_measure)
+        fused: Any = MixtureLogLikelihood(mixture.component.kernel)(x, row_weights, pt.log(weights), a, b)
+        pm.Potential("log_likelihood", fused[0] + log_base_measure)
     return model
 
 

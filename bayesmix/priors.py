@@ -7,6 +7,7 @@ nor PyMC is imported before a model is built.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -139,7 +140,7 @@ class ScaledInverseChiSquared:
     """
 
     nu: float
-    scale: float | tuple
+    scale: float | tuple | np.ndarray
     support = POSITIVE
 
     def __post_init__(self):
@@ -177,7 +178,11 @@ class ScaledInverseChiSquared:
         def logp(sigma, nu, scale):
             half = 0.5 * nu * scale**2
             log_density = (
-                np.log(2.0) + 0.5 * nu * pt.log(half) - pt.gammaln(0.5 * nu) - (nu + 1.0) * pt.log(sigma) - half / sigma**2
+                np.log(2.0)
+                + 0.5 * nu * pt.log(half)
+                - pt.gammaln(0.5 * nu)
+                - (nu + 1.0) * pt.log(sigma)
+                - half / sigma**2
             )
             return pt.where(sigma > 0.0, log_density, -np.inf)
 
@@ -190,6 +195,7 @@ class ScaledInverseChiSquared:
 @dataclass(frozen=True)
 class InverseWishart:
     r"""Prior of a covariance matrix: :math:`\Sigma^{-1} \sim W(\nu, \Psi^{-1})`, with mean :math:`\Psi/(\nu-D-1)`.
+
     Parameters
     ----------
     nu : float
@@ -199,7 +205,7 @@ class InverseWishart:
     """
 
     nu: float
-    psi: tuple
+    psi: tuple | np.ndarray
 
     def __post_init__(self):
         psi = np.asarray(self.psi, dtype=float)
@@ -265,7 +271,9 @@ class Dirichlet:
     def __post_init__(self):
         alpha = np.asarray(self.alpha, dtype=float)
         if alpha.ndim > 1 or alpha.size == 0 or not np.all(np.isfinite(alpha) & (alpha > 0)):
-            raise ValueError(f"alpha={self.alpha!r} but a Dirichlet prior needs positive finite numbers; 1.0 is uniform.")
+            raise ValueError(
+                f"alpha={self.alpha!r} but a Dirichlet prior needs positive finite numbers; 1.0 is uniform."
+            )
         object.__setattr__(self, "alpha", _immutable(alpha))
 
     def concentration(self, n_components: int) -> np.ndarray:
@@ -360,7 +368,7 @@ def to_plain(value):
     return value
 
 
-def from_plain(value):
+def from_plain(value) -> Any:
     """Inverse of `to_plain`."""
     if isinstance(value, list):
         return tuple(from_plain(item) for item in value)

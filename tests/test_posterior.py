@@ -7,8 +7,8 @@ from scipy import stats
 
 import bayesmix as bm
 from bayesmix.model import sampling_model, start_values, start_vector
-from bayesmix.posterior import posterior_of
 from bayesmix.posterior import kernel as posterior_kernel
+from bayesmix.posterior import posterior_of
 from bayesmix.posterior.direct import DirectPosterior
 from bayesmix.posterior.mode import find_mode
 

@@ -7,7 +7,7 @@ front. A family lives in one file; `tests/contract.py` checks every promise for 
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
@@ -61,7 +61,8 @@ class Component(ABC):
 
     discrete: ClassVar[bool] = False
     multivariate: ClassVar[bool] = False
-    posterior_layout: ClassVar[str | None] = None  # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
+    # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
+    posterior_layout: ClassVar[str | None] = None
 
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
@@ -185,18 +186,22 @@ class Component(ABC):
 
     def _settings(self) -> dict:
         """Fields that differ from their defaults."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        own = fields(cast(Any, self))
+        return {f.name: getattr(self, f.name) for f in own if getattr(self, f.name) != f.default}
 
     def __str__(self):
-        settings = (f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in self._settings().items())
-        return f"{type(self).__name__}({', '.join(settings)})"
+        settings = self._settings().items()
+        words = (f"{name}={value!r}" if isinstance(value, str) else f"{name}={value}" for name, value in settings)
+        return f"{type(self).__name__}({', '.join(words)})"
 
 
 def full_shape(value, shape: tuple, name: str, meaning: str) -> np.ndarray:
     """Return a parameter as a finite float array of exactly this shape, or raise `ValueError` that says both shapes."""
     array = np.asarray(value, dtype=float)
     if array.shape != shape:
-        raise ValueError(f"{name} has shape {array.shape}, but {meaning} needs shape {shape}, the component axis first.")
+        raise ValueError(
+            f"{name} has shape {array.shape}, but {meaning} needs shape {shape}, the component axis first."
+        )
     if not np.all(np.isfinite(array)):
         raise ValueError(f"{name} has {int(np.sum(~np.isfinite(array)))} entries that are not finite.")
     return array

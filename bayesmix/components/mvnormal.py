@@ -1,6 +1,7 @@
 """Multivariate normal components."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -69,9 +70,13 @@ class MvNormal(Component):
                 f'covariance="{self.covariance}" has no correlations: give a prior for sigma instead of cov or corr.'
             )
         if self.cov is not None and (self.sigma is not None or self.corr is not None):
-            raise ValueError("give a prior for cov, or priors for sigma and corr, not both: they describe the same matrix.")
+            raise ValueError(
+                "give a prior for cov, or priors for sigma and corr, not both: they describe the same matrix."
+            )
         if self.corr is not None and self.sigma is None:
-            raise ValueError("corr needs a prior of the standard deviations beside it, for example sigma=pz.HalfNormal(2).")
+            raise ValueError(
+                "corr needs a prior of the standard deviations beside it, for example sigma=pz.HalfNormal(2)."
+            )
         if on_matrix and self.sigma is not None:
             if not isinstance(self.sigma, Prior):
                 raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
@@ -112,7 +117,10 @@ class MvNormal(Component):
         cov = np.asarray(params["cov"], dtype=float)
         expanded = self._structure.expand(cov, n_components, d)
         cov = full_shape(
-            cov if expanded is None else expanded, (n_components, d, d), "cov", f"{n_components} components of {d} features"
+            cov if expanded is None else expanded,
+            (n_components, d, d),
+            "cov",
+            f"{n_components} components of {d} features",
         )
         variance = diagonal_of(cov)
         scale = np.sqrt(np.abs(variance[:, :, None] * variance[:, None, :]))
@@ -150,7 +158,7 @@ class MvNormal(Component):
         d = x.shape[-1]
         points = np.broadcast_to(x[..., None, :], (*lead, d))
         means = np.broadcast_to(mu, (*lead, d))
-        covs = np.broadcast_to(cov, (*lead, d, d))
+        covs: Any = np.broadcast_to(cov, (*lead, d, d))
         out = np.empty(lead)
         for index in np.ndindex(*lead):
             out[index] = multivariate_normal.cdf(points[index], means[index], covs[index], rng=np.random.default_rng(0))
@@ -187,7 +195,9 @@ class MvNormal(Component):
         """Mean and covariance of the data, for every component."""
         mean, cov = covariance(data)
         cov = self._structure.m_step(
-            np.repeat(cov[None] if self.kernel == "full" else np.diag(cov)[None], n_components, axis=0), np.ones(n_components), None
+            np.repeat(cov[None] if self.kernel == "full" else np.diag(cov)[None], n_components, axis=0),
+            np.ones(n_components),
+            None,
         )
         return {"mu": np.repeat(mean[None], n_components, axis=0), "cov": cov}
 
@@ -241,7 +251,7 @@ class MvNormal(Component):
     def default_priors(self, data, n_components):
         """See the class."""
         middle, width = midrange(data)
-        priors = {"mu": Prior.of("Normal", mu=middle, sigma=width)}
+        priors: dict[str, Any] = {"mu": Prior.of("Normal", mu=middle, sigma=width)}
         notes = {"mu": "midrange and range of each column (Richardson & Green 1997)"}
         on = self._structure.prior_on
         if self.sigma is not None and on == "cov":
@@ -257,7 +267,8 @@ class MvNormal(Component):
             raise ValueError(
                 f"the prior of cov is for {priors['cov'].n_features} features, but the data have {n_features}."
             )
-        cov, factor = self._structure.pymc_variable(priors, n_components, n_features)
+        structure: Any = self._structure
+        cov, factor = structure.pymc_variable(priors, n_components, n_features)
         matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
         return {"mu": mu, "cov": cov, "precision_factor": matrix}, (mu, factor)
 

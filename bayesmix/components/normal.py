@@ -55,10 +55,13 @@ class Normal(Component):
     def check_parameters(self, params, n_components):
         """Mu finite and sigma positive, of shape (n_components,)."""
         checked = {
-            name: full_shape(params[name], (n_components,), name, f"{n_components} components") for name in ("mu", "sigma")
+            name: full_shape(params[name], (n_components,), name, f"{n_components} components")
+            for name in ("mu", "sigma")
         }
         if np.any(checked["sigma"] <= 0):
-            raise ValueError(f"sigma is a standard deviation and must be positive, but it holds {checked['sigma'].min():g}.")
+            raise ValueError(
+                f"sigma is a standard deviation and must be positive, but it holds {checked['sigma'].min():g}."
+            )
         return checked
 
     # -- the formula -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Poisson components for counts."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -151,7 +152,8 @@ class Poisson(Component):
         import pytensor.tensor as pt
 
         mu = priors["mu"].variable("mu", dims="cluster")
-        return {"mu": mu}, (pt.log(mu)[:, None], mu)
+        log_mu: Any = pt.log(mu)
+        return {"mu": mu}, (log_mu[:, None], mu)
 
     def pymc_dist(self, params):
         """PyMC's distribution of the same name."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arrays import Data
-from ..likelihood.likelihood import Likelihood
+from ..likelihood.likelihood import Likelihood, interruptible
 from ..mixture import Mixture
 from ..priors import POSITIVE, REAL, InverseWishart, Prior, ScaledInverseChiSquared
 from . import kernel
@@ -54,8 +54,11 @@ class DirectPosterior:
 
     def value_and_gradient(self, vector: np.ndarray) -> tuple[float, np.ndarray]:
         """Log posterior up to the evidence, in nats, with the Jacobian of the coordinates; and its gradient."""
+        if len(vector) != self.n_dim:
+            raise ValueError(f"the vector has {len(vector)} coordinates, but the posterior {self.n_dim}.")
         gradient = np.empty(len(vector))
-        value = kernel.LAYOUTS[self.layout](np.ascontiguousarray(vector, dtype=float), gradient, self.block)
+        with interruptible():
+            value = kernel.LAYOUTS[self.layout](np.ascontiguousarray(vector, dtype=float), gradient, self.block)
         return float(value), gradient
 
     def to_vector(self, params: dict) -> np.ndarray:
@@ -78,7 +81,10 @@ class DirectPosterior:
         likelihood = Likelihood(self.mixture.component, data.reweighted(weights), self.mixture.n_components)
         head = self.block[: len(self.block) - _data_length(self.likelihood)].copy()
         for name, value in (
-            ("mixture", self.mixture), ("data", likelihood.data), ("likelihood", likelihood), ("layout", self.layout),
+            ("mixture", self.mixture),
+            ("data", likelihood.data),
+            ("likelihood", likelihood),
+            ("layout", self.layout),
             ("block", _with_data(head, likelihood)),
         ):
             object.__setattr__(part, name, value)
@@ -128,19 +134,22 @@ def _entry_prior(prior, support):
 
 
 def _block(mixture, likelihood, priors):
-    from scipy.special import gammaln, multigammaln
+    from scipy import special
+    from scipy.special import multigammaln  # pyright: ignore[reportAttributeAccessIssue]
 
     component, k = mixture.component, mixture.n_components
     d, n = likelihood.data.n_features, likelihood.n_parameters
     alpha = mixture.weights.concentration(k)
     head = np.zeros(kernel.HEAD)
     head[3], head[4] = k, n
-    head[7] = gammaln(alpha.sum()) - gammaln(alpha).sum()
+    head[7] = special.gammaln(alpha.sum()) - special.gammaln(alpha).sum()
     table = np.zeros((n - k + 1, 4))
     psi = np.empty(0)
 
     def fill(start, prior, support, shape):
-        code, hyper = _entry_prior(prior, support)
+        found = _entry_prior(prior, support)
+        assert found is not None  # `applies` has seen to it
+        code, hyper = found
         stop = start + int(np.prod(shape))
         table[start:stop, 0] = code
         for i, value in enumerate(hyper):
@@ -164,7 +173,10 @@ def _block(mixture, likelihood, priors):
         # density of the lower triangle of P with logarithms on the diagonal, normalised
         log_det = np.linalg.slogdet(psi)[1]
         head[10] = (
-            0.5 * prior.nu * log_det - 0.5 * prior.nu * d * np.log(2.0) - multigammaln(0.5 * prior.nu, d) + d * np.log(2.0)
+            0.5 * prior.nu * log_det
+            - 0.5 * prior.nu * d * np.log(2.0)
+            - multigammaln(0.5 * prior.nu, d)
+            + d * np.log(2.0)
         )
         fill(0, priors["mu"], REAL, (k, d))
     fixed = np.concatenate([head, alpha, table.ravel(), psi.ravel(), np.zeros(n), np.eye(n).ravel()])

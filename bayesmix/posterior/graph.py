@@ -1,6 +1,7 @@
 """The log posterior through PyTensor: for every prior that PyMC can express, with the same fused pass inside."""
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ class GraphPosterior:
 
     mixture: Mixture
     data: Data
-    model: object = field(init=False)
+    model: Any = field(init=False)
     _functions: tuple = field(init=False)
 
     def __post_init__(self):
@@ -66,10 +67,14 @@ class GraphPosterior:
         rows = []
         for row in flat:
             parts = np.split(row, stops)
-            rows.append(self._functions[1](*(part.reshape(shape) for part, shape in zip(parts, shapes.values(), strict=True))))
+            rows.append(
+                self._functions[1](*(part.reshape(shape) for part, shape in zip(parts, shapes.values(), strict=True)))
+            )
         columns = [np.array([row[i] for row in rows]) for i in range(len(self._names))]
         lead = vector.shape[:-1]
-        return {name: column.reshape(*lead, *column.shape[1:]) for name, column in zip(self._names, columns, strict=True)}
+        return {
+            name: column.reshape(*lead, *column.shape[1:]) for name, column in zip(self._names, columns, strict=True)
+        }
 
     def step_lengths(self, vector: np.ndarray) -> np.ndarray:
         """Lengths for finite differences: a ten-thousandth of the posterior's own scale along each coordinate."""

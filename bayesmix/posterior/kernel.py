@@ -26,6 +26,7 @@ from numba import types
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
+carray = numba.carray  # pyright: ignore[reportPrivateImportUsage]
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")
 
@@ -308,7 +309,7 @@ def _pull_back(grad, basis, value, out):
 @_inlined
 def _whole(block):
     """The block behind a pointer, whose length it holds itself."""
-    return numba.carray(block, (int(numba.carray(block, (HEAD,))[11]),))
+    return carray(block, (int(carray(block, (HEAD,))[11]),))
 
 
 @_compiled
@@ -336,27 +337,27 @@ def _rate_body(u, out, block):
 
 
 def _scale_c(n, u, out, value, block):
-    result, finite = _scale_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
-    numba.carray(value, (1,))[0] = result
+    result, finite = _scale_body(carray(u, (n,)), carray(out, (n,)), _whole(block))
+    carray(value, (1,))[0] = result
     return 0 if finite else _NOT_FINITE
 
 
 def _factor_c(n, u, out, value, block):
-    result, finite = _factor_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
-    numba.carray(value, (1,))[0] = result
+    result, finite = _factor_body(carray(u, (n,)), carray(out, (n,)), _whole(block))
+    carray(value, (1,))[0] = result
     return 0 if finite else _NOT_FINITE
 
 
 def _rate_c(n, u, out, value, block):
-    result, finite = _rate_body(numba.carray(u, (n,)), numba.carray(out, (n,)), _whole(block))
-    numba.carray(value, (1,))[0] = result
+    result, finite = _rate_body(carray(u, (n,)), carray(out, (n,)), _whole(block))
+    carray(value, (1,))[0] = result
     return 0 if finite else _NOT_FINITE
 
 
 def _expand_c(n, n_out, u, out, block):
     _, _, _, _, _, mode, basis, _, _ = _read(_whole(block))
-    theta = _theta_of(numba.carray(u, (n,)), mode, basis)
-    numba.carray(out, (n,))[:] = theta
+    theta = _theta_of(carray(u, (n,)), mode, basis)
+    carray(out, (n,))[:] = theta
     return 0
 
 

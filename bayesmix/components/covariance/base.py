@@ -1,6 +1,7 @@
 """What a covariance structure promises."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -61,7 +62,7 @@ class Structure(ABC):
         """Prior made from the covariance matrix of the data: on `prior_on`."""
 
     @abstractmethod
-    def pymc_variable(self, priors: dict, n_components: int, n_features: int):
+    def pymc_variable(self, priors: Mapping, n_components: int, n_features: int):
         """Make the free variable ``cov`` in the open model; returns it and the kernel's b."""
 
 

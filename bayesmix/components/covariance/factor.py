@@ -4,15 +4,18 @@ A graph that goes from P to Sigma and back is cut short, so that what a sampler 
 decomposition and no gradient of one. Matrices are (M, D, D).
 """
 
+from typing import Any
+
 import numba
 import numpy as np
-import pytensor.tensor as pt
+import pytensor.tensor
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import node_rewriter
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 from pytensor.tensor.rewriting.basic import register_canonicalize
 
+pt: Any = pytensor.tensor  # its annotations name every kind of result at once
 LOOPS_VERSION = 1  # raise with every change of the loops: PyTensor's cache on disk does not look inside them
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -86,13 +89,14 @@ class PrecisionFactor(_OfMatrices):
 
     def pullback(self, inputs, outputs, cotangents):
         r""":math:`dP = -\Phi(P\, d\Sigma\, P') P`, where :math:`\Phi` keeps the lower triangle, and half the diagonal."""
-        factor, d = outputs[0], inputs[0].shape[-1]
+        factor: Any = outputs[0]
+        d = factor.shape[-1]
         half = (pt.tri(d) - 0.5 * pt.eye(d)) * (cotangents[0] @ factor.mT)
         return [-0.5 * factor.mT @ (half + half.mT) @ factor]
 
 
 class Covariance(_OfMatrices):
-    r"""Sigma from lower triangular P with :math:`\Sigma^{-1} = P'P`."""
+    r"""Sigma from lower triangular P, positive on the diagonal, with :math:`\Sigma^{-1} = P'P`."""
 
     def perform(self, node, inputs, output_storage):
         """Evaluate outside compiled graphs."""
@@ -100,8 +104,10 @@ class Covariance(_OfMatrices):
 
     def pullback(self, inputs, outputs, cotangents):
         r""":math:`d\Sigma = -(L\, dP\, \Sigma + \Sigma\, dP' L')`, with :math:`L = P^{-1} = \Sigma P'`."""
-        [factor], [cov] = inputs, outputs
-        return [-pt.tri(cov.shape[-1]) * (factor @ cov @ (cotangents[0] + cotangents[0].mT) @ cov)]
+        factor: Any = inputs[0]
+        cov: Any = outputs[0]
+        cotangent: Any = cotangents[0]
+        return [-pt.tri(cov.shape[-1]) * (factor @ cov @ (cotangent + cotangent.mT) @ cov)]
 
 
 @register_funcify_default_op_cache_key(PrecisionFactor)
@@ -122,4 +128,5 @@ def _there_and_back(fgraph, node):
     return [made.inputs[0]] if made is not None and isinstance(made.op, Covariance) else None
 
 
-precision_factor, covariance = PrecisionFactor(), Covariance()
+precision_factor: Any = PrecisionFactor()
+covariance: Any = Covariance()

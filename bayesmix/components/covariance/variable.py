@@ -5,15 +5,19 @@ variances. Its transform has the coordinates of `bayesmix.posterior.kernel`: wit
 triangle of P row by row, logarithms on the diagonal; or log standard deviations.
 """
 
+from typing import Any
+
 import numpy as np
 import pymc as pm
-import pytensor.tensor as pt
+import pytensor.tensor
 from pymc.logprob.transforms import Transform
-from scipy.special import gammaln, multigammaln
+from scipy import special
+from scipy.special import multigammaln  # pyright: ignore[reportAttributeAccessIssue]
 
 from ...priors import Prior
 from .factor import covariance, precision_factor
 
+pt: Any = pytensor.tensor  # its annotations name every kind of result at once
 DIMS = ("cluster", "feature", "feature_2")
 
 
@@ -26,9 +30,9 @@ def _diagonal(matrices):
 def matrices(priors, n_components: int, n_features: int, shared: bool):
     """Make the variable of full matrices, or of copies of one; returns it, and P: both (cluster, feature, feature)."""
     if "cov" in priors:
-        name, draw, log_density = "InverseWishart", *_inverse_wishart(priors["cov"])
+        name, draw, log_density = "InverseWishartCovariance", *_inverse_wishart(priors["cov"])
     else:
-        name, draw, log_density = "LKJ", *_lkj(priors["sigma"], priors["corr"].eta, n_features)
+        name, draw, log_density = "LKJCovariance", *_lkj(priors["sigma"], priors["corr"].eta, n_features)
 
     def random(size):
         return pt.repeat(draw(1), n_components, axis=0) if shared else draw(n_components)
@@ -57,7 +61,7 @@ def _inverse_wishart(prior):
 
     def draw(n):
         chi2 = pm.ChiSquared.dist(nu - d + 1.0 + np.arange(d), shape=(n, d))
-        bartlett = pt.sqrt(chi2)[:, :, None] * np.eye(d) + pm.Normal.dist(0.0, 1.0, shape=(n, d, d)) * np.tri(d, k=-1)
+        bartlett = pt.sqrt(chi2)[:, :, None] * np.eye(d) + pm.Normal.dist(shape=(n, d, d)) * np.tri(d, k=-1)
         return covariance(pt.dot(bartlett, whitening))
 
     def log_density(cov, factor):
@@ -71,7 +75,7 @@ def _lkj(sigma, eta, d):
     r"""Draws and log density of :math:`\Sigma_{ij} = \sigma_i \sigma_j R_{ij}`.
 
     Lewandowski, Kurowicka & Joe (2009): the partial correlations of a vine are independent and Beta, section 2; the
-    constant of the density of R is that of eq. (16).
+    constant of the density of R is their eq. (16), in gamma functions.
     """
     if not isinstance(sigma, Prior):
         raise ValueError(
@@ -79,7 +83,8 @@ def _lkj(sigma, eta, d):
             f"pz.HalfNormal(2), but it is {sigma}."
         )
     k = np.arange(1, d)
-    constant = (d - 1) * gammaln(eta + 0.5 * (d - 1)) - np.sum(0.5 * k * np.log(np.pi) + gammaln(eta + 0.5 * (d - 1 - k)))
+    half = 0.5 * (d - 1)
+    constant = np.sum(special.gammaln(eta + half) - special.gammaln(eta + half - 0.5 * k) - 0.5 * k * np.log(np.pi))
 
     def draw(n):
         sd = sigma.dist(shape=(n, d))
@@ -97,7 +102,8 @@ def _lkj(sigma, eta, d):
         sum_log_sd = pt.sum(pt.log(sd), axis=-1)
         log_det = -2.0 * pt.sum(pt.log(_diagonal(factor)), axis=-1) - 2.0 * sum_log_sd  # of the correlations
         jacobian = d * np.log(2.0) + d * sum_log_sd  # of (sigma, R) -> Sigma
-        return pt.sum(pm.logp(sigma.dist(shape=sd.type.shape), sd), axis=-1) + constant + (eta - 1.0) * log_det - jacobian
+        log_prior: Any = pm.logp(sigma.dist(shape=sd.type.shape), sd)
+        return pt.sum(log_prior, axis=-1) + constant + (eta - 1.0) * log_det - jacobian
 
     return draw, log_density
 
@@ -151,19 +157,18 @@ def variances(sigma, n_components: int, n_features: int, spherical: bool):
     """
     shape = (n_components, 1 if spherical else n_features)
 
-    def spread(variance):
-        return pt.repeat(variance, n_features, axis=1) if spherical else variance
-
     def random(size):
-        return spread(pt.specify_shape(sigma.dist(shape=shape), shape) ** 2)[:, :, None] * np.eye(n_features)
+        sd = pt.specify_shape(sigma.dist(shape=shape), shape)
+        return sd[:, :, None] ** 2 * np.eye(n_features)
 
     def logp(cov):
         sd = pt.sqrt(_diagonal(cov)[:, : shape[1]])
-        return pt.sum(pm.logp(sigma.dist(shape=shape), sd) - pt.log(2.0 * sd), axis=-1)
+        log_prior: Any = pm.logp(sigma.dist(shape=shape), sd)
+        return pt.sum(log_prior - pt.log(2.0 * sd), axis=-1)
 
     cov = pm.CustomDist(
-        "cov", dist=random, logp=logp, signature="->(d,d)", class_name="Diagonal", transform=SdTransform(shape, n_features),
-        shape=(n_components, n_features, n_features), dims=DIMS,
+        "cov", dist=random, logp=logp, signature="->(d,d)", class_name="DiagonalCovariance",
+        transform=SdTransform(shape, n_features), shape=(n_components, n_features, n_features), dims=DIMS,
     )  # fmt: skip
     return cov, 1.0 / pt.sqrt(_diagonal(cov))
 
