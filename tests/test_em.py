@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 import bayesmix as bm
+from bayesmix.engines import em as search_module
 
 DATA = Path(__file__).parent / "data"
 ANSWERS = json.loads((DATA / "em_answers.json").read_text())["cases"]
@@ -407,3 +408,55 @@ def test_a_fit_of_another_mixture_cannot_start():
     other = bm.Fit.from_parameters(bm.Mixture(bm.Normal(), 2), weights=[0.5, 0.5], mu=[0, 1], sigma=[1, 1])
     with pytest.raises(ValueError, match="cannot start"):
         bm.em(bm.Mixture(bm.MvNormal(), 2), table("faithful"), init=other, **QUIET)
+
+
+def test_a_fit_of_another_structure_starts_by_the_rows_it_claims(two_groups):
+    """Full covariances are no parameters of a diagonal mixture: the optimum is the one that a search finds."""
+    x, _ = two_groups
+    mixture = bm.Mixture(bm.MvNormal(covariance="diag"), 2)
+    full = bm.em(bm.Mixture(bm.MvNormal(), 2), x, random_seed=1, **QUIET)
+    fit, searched = bm.em(mixture, x, init=full, **QUIET), bm.em(mixture, x, random_seed=1, **QUIET)
+    np.testing.assert_allclose(fit.estimates["cov"], searched.estimates["cov"], rtol=1e-5, atol=1e-10)
+
+
+def test_a_fit_of_other_columns_cannot_start():
+    x = table("iris")
+    first = bm.em(bm.Mixture(bm.MvNormal(), 2), x[:, :3], n_init=2, random_seed=1, **QUIET)
+    with pytest.raises(ValueError, match="3 columns, but the data have 4"):
+        bm.em(bm.Mixture(bm.MvNormal(), 2), x, init=first, **QUIET)
+
+
+# -- far clusters ------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("apart", [10.0, 1e4, 1e8])
+def test_far_clusters_keep_their_spread_under_the_default_guard(apart):
+    """Groups that do not overlap are two samples: their moments, and a guard of 2 / sqrt(400) rows of either's spread."""
+    rng = np.random.default_rng(5)
+    groups = [np.round(rng.normal(size=(200, 2)) * 2**10) / 2**10 for _ in range(2)]  # exact when moved
+    x = np.concatenate([groups[0] - [apart, 0.0], groups[1] + [apart, 0.0]])
+    fit = bm.em(bm.Mixture(bm.MvNormal(), 2), x, random_seed=1, **QUIET)
+    assert fit.converged, fit.message
+    for k, group in enumerate(groups):
+        np.testing.assert_allclose(fit.estimates["cov"][k], np.cov(group.T, bias=True), atol=1e-3)
+
+
+# -- interrupts --------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("after", [3, 61])
+def test_an_interrupted_search_gives_the_best_so_far_on_all_rows(monkeypatch, after):
+    """Whether stopped in the short runs on 2000 rows, or in those to convergence: the likelihood is of all rows."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-2, 1, 3_000), rng.normal(2, 1, 3_000)])
+    calls, climb = [], search_module.climb
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return climb(*args, **kwargs)
+
+    monkeypatch.setattr(search_module, "climb", interrupted)
+    fit = bm.em(bm.Mixture(bm.Normal(), 2), x, random_seed=1, **QUIET)
+    assert "interrupted" in fit.message
+    at = fit.estimates
+    density = sum(at["weights"][k] * stats.norm(at["mu"][k], at["sigma"][k]).pdf(x) for k in range(2))
+    assert fit.log_likelihood == pytest.approx(np.log(density).sum(), rel=1e-10)
+    assert not fit.converged

@@ -7,9 +7,11 @@ import arviz as az
 import numpy as np
 import preliz as pz
 import pytest
+import xarray as xr
 from reference import answers, columns
 
 import bayesmix as bm
+from bayesmix.engines import nuts as nuts_module
 from bayesmix.engines.nuts import modes_of, starting_points
 from bayesmix.posterior import posterior_of
 
@@ -128,6 +130,43 @@ def test_interrupt_keeps_the_draws():
     assert 2 <= kept < 200_000
     assert f"interrupted: 2 chains of {kept} draws of the 200000" in fit.message
     assert np.all(np.isfinite(fit.tree["posterior/mu"].values))
+
+
+def test_an_interrupt_while_draws_are_relabelled_loses_nothing(monkeypatch):
+    """The result is finished first; the warning says so."""
+    relabel = nuts_module.relabel
+
+    def interrupted(fit):
+        signal.raise_signal(signal.SIGINT)
+        return relabel(fit)
+
+    monkeypatch.setattr(nuts_module, "relabel", interrupted)
+    waiting = FAITHFUL["waiting"]
+    with pytest.warns(UserWarning, match="interrupted while the draws are relabelled"):
+        fit = bm.nuts(bm.Mixture(bm.Normal(), 2), waiting, draws=20, tune=50, random_seed=1, **OPTIONS)
+    assert fit.tree["posterior/mu"].shape == (4, 20, 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_chains_far_behind_are_left_out():
+    """Interrupted chains end with NaN: one with less than half the longest's draws goes, the others are cut alike."""
+    energy = np.zeros((4, 100))
+    for chain, length in enumerate((100, 3, 90, 49)):
+        energy[chain, length:] = np.nan
+    tree = xr.DataTree.from_dict({"sample_stats": xr.Dataset({"energy": (("chain", "draw"), energy)})})
+    kept = nuts_module._finished(tree)
+    assert kept["sample_stats/energy"].shape == (2, 90)
+    assert np.all(np.isfinite(kept["sample_stats/energy"].values))
+
+
+def test_a_row_of_weight_three_is_three_rows():
+    """The same mode and labels, and posterior means within 5 combined Monte Carlo errors."""
+    waiting = FAITHFUL["waiting"].values[:120]
+    weights = np.where(np.arange(120) % 3 == 0, 3.0, 1.0)
+    mixture = bm.Mixture(bm.Normal(mu=pz.Normal(70, 20), sigma=pz.HalfNormal(10)), 2)
+    weighted = bm.nuts(mixture, waiting, weights=weights, draws=500, random_seed=1, **OPTIONS)
+    repeated = bm.nuts(mixture, np.repeat(waiting, weights.astype(int)), draws=500, random_seed=2, **OPTIONS)
+    _same_posterior(weighted, repeated)
 
 
 def test_several_modes_get_chains_of_their_own():

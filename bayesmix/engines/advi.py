@@ -12,6 +12,7 @@ from ..posterior import posterior_of
 from ..posterior.mode import Mode
 from ..relabelling import relabel
 from .em import generator
+from .interrupts import finishing
 from .nuts import modes_of, starting_points
 
 KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
@@ -127,8 +128,8 @@ def advi(
         "seconds": time.perf_counter() - started,
     }
     sampled = {name: value[None] for name, value in full.from_vector(vectors).items()}
-    fit = Fit.assemble(mixture, checked, draws=sampled, groups=groups, attrs=attrs, rng=rng)
-    return relabel(fit)
+    with finishing("the draws are relabelled"):
+        return relabel(Fit.assemble(mixture, checked, draws=sampled, groups=groups, attrs=attrs, rng=rng))
 
 
 def _describe(found, method, elbo, error, khat):

@@ -13,6 +13,7 @@ from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
 from ..relabelling import relabel
 from .em import distinct_optima, generator, params_of_fit, search_optima
+from .interrupts import finishing
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
 TUNE = {"direct": 300, "graph": 500, "pymc": 1000}
@@ -96,20 +97,19 @@ def nuts(
     rng = generator(random_seed)
     started = time.perf_counter()
     optima = starting_points(mixture, checked, init, rng, progressbar)
-    posterior = posterior_of(mixture, checked) if sampler == "nutpie" else None
+    posterior = posterior_of(mixture, checked)
+    modes = modes_of(posterior, optima)
     cores = min(chains, cores or available_cores())
     seed = int(rng.integers(2**31 - 1))
     if sampler == "nutpie":
-        modes = modes_of(posterior, optima)
         length = tune if tune != "auto" else TUNE["direct" if hasattr(posterior, "block") else "graph"]
         sampled, stats, interrupted = _run_nutpie(posterior, modes, draws, length, chains, cores, seed, progressbar)
-        n_modes = len(modes)
     else:
         length = TUNE["pymc"] if tune == "auto" else tune
+        starts = [posterior.from_vector(mode.vector) for mode in modes]
         sampled, stats, interrupted = _run_pymc(
-            mixture, checked, optima[0], draws, length, chains, cores, seed, progressbar
+            mixture, checked, starts, draws, length, chains, cores, seed, progressbar
         )
-        n_modes = 1
     kept = sampled["weights"].shape[:2]
     attrs = {
         "engine": "nuts",
@@ -119,12 +119,13 @@ def nuts(
         "tune": int(length),
         "interrupted": int(interrupted),
         "divergences": int(stats["diverging"].sum()),
-        "starting_modes": n_modes,
+        "starting_modes": len(modes),
         "seconds": time.perf_counter() - started,
-        "notes": _notes(interrupted, kept, draws, n_modes),
+        "notes": _notes(interrupted, kept, draws, len(modes)),
     }
-    fit = Fit.assemble(mixture, checked, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
-    return relabel(fit)
+    with finishing("the draws are relabelled"):
+        fit = Fit.assemble(mixture, checked, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
+        return relabel(fit)
 
 
 def _check_counts(**counts):
@@ -241,17 +242,18 @@ def _finished(tree):
     return tree.isel(chain=kept, draw=slice(0, int(lengths[kept].min()))) if len(kept) else None
 
 
-def _run_pymc(mixture, data, params, draws, tune, chains, cores, seed, progressbar):
-    """Sample the same model with PyMC's sampler, from the optimum."""
+def _run_pymc(mixture, data, starts, draws, tune, chains, cores, seed, progressbar):
+    """Sample the same model with PyMC's sampler, each chain from one of the starts."""
     import pymc as pm
 
     from ..model import sampling_model, start_values
 
     model = sampling_model(mixture, data)
+    initial = [start_values(mixture, data, starts[part % len(starts)]) for part in range(chains)]
     with model, interruptible():
         tree = pm.sample(
             draws=draws, tune=tune, chains=chains, cores=cores, random_seed=seed, progressbar=progressbar, quiet=not progressbar,
-            nuts_sampler="pymc", init="adapt_diag", initvals=start_values(mixture, data, params), compute_convergence_checks=False,
+            nuts_sampler="pymc", init="adapt_diag", initvals=initial, compute_convergence_checks=False,
         )  # fmt: skip
     names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
     sampled = {name: tree["posterior"].dataset[name].values for name in names}
