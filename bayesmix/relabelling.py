@@ -184,13 +184,9 @@ def _match(fit, flat, rows, total, algorithm):
 
 
 def _named_by_majority(found: Relabelling) -> Relabelling:
-    """Rename all draws at once so that the commonest permutation is the identity: labels stay those of the start."""
-    rows, counts = np.unique(found.permutation, axis=0, return_counts=True)
-    identity = np.arange(found.permutation.shape[1])
-    commonest = rows[np.argmax(counts)]
-    same = (rows == identity).all(axis=1)
-    if same.any() and counts[same][0] == counts.max():
-        commonest = identity
+    """Rename all draws at once so that the commonest permutation is the identity; of several, that of the first draw."""
+    rows, first, counts = np.unique(found.permutation, axis=0, return_index=True, return_counts=True)
+    commonest = rows[np.lexsort((first, -counts))[0]]
     back = np.broadcast_to(invert(commonest), found.permutation.shape)
     return Relabelling(compose(found.permutation, back), found.margin, found.n_iter, found.name, found.converged)
 

@@ -96,3 +96,12 @@ def test_nothing_to_relabel():
 def test_unknown_algorithm(fit):
     with pytest.raises(ValueError, match="ecr, stephens"):
         bm.relabel(fit, "ordering")
+
+
+@pytest.mark.parametrize("chains", [(0, 1), (2, 3)])
+def test_of_two_equally_common_names_those_of_the_first_draw_are_kept(fit, chains):
+    """Half of the chains renamed: the names are those of the first chain, whichever half that is in."""
+    halves = switched(fit, chains)
+    repaired = bm.relabel(halves)
+    first = halves.tree["posterior/mu"].values[0]
+    np.testing.assert_array_equal(repaired.tree["posterior/mu"].values[0], first)
