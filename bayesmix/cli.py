@@ -1,6 +1,8 @@
 """The command line: `bayesmix demo`, `bayesmix compare data.csv`."""
 
+import csv
 import difflib
+import shlex
 import textwrap
 import time
 from pathlib import Path
@@ -49,6 +51,7 @@ def demo(
     units = {str(name): variable.attrs["units"] for name, variable in data.data_vars.items()}
     settings = QUICK if quick else {"draws": 1000, "chains": 4}
     chosen = _engines(engines)
+    _check_seed(seed)
     _check_output(output)
     _run(mixture, data, chosen, settings, seed, output, units=units, description=data.attrs["description"])
 
@@ -69,6 +72,7 @@ def compare(
 ) -> None:
     """Fit a mixture to a CSV file by several methods, and compare."""
     chosen = _engines(engines)
+    _check_seed(seed)
     _check_output(output)
     if draws < 2:
         _fail(f"--draws {draws}, but at least 2 are needed, and 1000 are usual.")
@@ -193,29 +197,123 @@ def _read(path: Path, columns: str | None):
         beside = [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else []
         _fail(f"there is no file {path}{_close(path.name, beside)}.")
     try:
-        table = pd.read_csv(path, sep="\t" if path.suffix == ".tsv" else ",")
-        if table.shape[1] == 1 and ";" in str(table.columns[0]):
-            table = pd.read_csv(path, sep=";", decimal=",")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        separator, header, row = _layout(path)
+        table = pd.read_csv(path, sep=separator, skipinitialspace=True)
+        if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)):
+            other = pd.read_csv(path, sep=separator, skipinitialspace=True, decimal=",")
+            if _n_numeric(other) > _n_numeric(table):
+                table = other
+    except (OSError, UnicodeDecodeError, csv.Error, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         _fail(f"cannot read {path} as a CSV file: {' '.join(str(error).split())}")
-    names = [str(name) for name in table.columns]
-    table.columns = names
+    _check_header(path, separator, header)
+    if len(row) > len(header):  # pandas would take the first ones for labels of the rows
+        _fail(
+            f"the header of {path} has {len(header)} name{'s' * (len(header) != 1)}, but rows hold more fields, for "
+            f"example {separator.join(row)!r}; name every column, and where numbers have decimal commas, separate columns by "
+            "semicolons."
+        )
+    if table.empty:
+        _fail(f"{path} has a header, but no rows.")
+    if columns is None and "" in header:
+        named = shlex.quote(",".join(name for name in header if name))
+        _fail(
+            f"column {header.index('') + 1} of {path} has no name (row numbers?); name it, or leave it out: --columns {named}."
+        )
+    table.columns = names = [str(name).strip() for name in table.columns]
+    numeric = [name for name, kind in zip(names, table.dtypes, strict=True) if pd.api.types.is_numeric_dtype(kind)]
     if columns is not None:
-        wanted = [part.strip() for part in columns.split(",") if part.strip()]
-        for name in wanted:
-            if name not in names:
-                _fail(f"there is no column {name!r}{_close(name, names)}; the columns are {', '.join(names)}.")
-        if not wanted:
-            _fail(f"--columns names none; the columns are {', '.join(names)}.")
-        table = table[wanted]
-    numeric = [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
+        table = table[_wanted(columns, names)]
     text = [name for name in table.columns if name not in numeric]
     if text:
-        example = next((str(cell) for cell in table[text[0]] if not pd.isna(cell)), None)
-        shown = f" (it holds {example!r})" if example else ""
-        advice = f"choose others with --columns {','.join(numeric)}" if numeric else "there are no others"
-        _fail(f"column {text[0]!r} is not numeric{shown}; {advice}.")
+        odd = next((str(cell) for cell in table[text[0]] if not (pd.isna(cell) or _is_number(str(cell), "."))), None)
+        shown = "" if odd is None else f" (it holds {odd!r})"
+        _fail(f"column {text[0]!r} is not numeric{shown}; {_instead(names, numeric)}.")
     return table
+
+
+def _layout(path: Path) -> tuple[str, list[str], list[str]]:
+    """The separator of a CSV file, the fields of its header and of its first row.
+
+    Of semicolon, tab and comma it is the first that splits the header, and the first row into as many fields; a header
+    that none of them splits is one name, and commas below it are decimal commas.
+    """
+    import bz2
+    import gzip
+    import lzma
+
+    opened = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(path.suffix, open)  # as pandas does
+    found = {}
+    for separator in ("\t",) if ".tsv" in path.suffixes else (";", "\t", ","):
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+            rows = (row for row in csv.reader(file, delimiter=separator, skipinitialspace=True) if row)
+            header, row = ([field.strip() for field in next(rows, [])] for _ in range(2))
+        found[separator] = separator, header, row
+    split = [layout for layout in found.values() if len(layout[1]) > 1]
+    even = [layout for layout in split if len(layout[1]) == len(layout[2])]
+    return (even or split or list(found.values()))[0]
+
+
+def _check_header(path: Path, separator: str, header: list[str]) -> None:
+    """Fail if the first line holds numbers: it would be lost as names of columns."""
+    given = [name for name in header if name]
+    if given and all(map(_is_number, given)):
+        shown = ("; " if "," in "".join(given) else ", ").join(given[:6]) + ", ..." * (len(given) > 6)
+        example = separator.join(f"x{i + 1}" for i in range(min(len(header), 3)))
+        example += f"{separator}..." * (len(header) > 3)
+        _fail(
+            f"the first line of {path} holds numbers ({shown}): a header with column names is needed; "
+            f"add a first line such as {example!r}."
+        )
+
+
+def _is_number(text: str, decimal: str = ",") -> bool:
+    try:
+        float(text.replace(decimal, "."))
+    except ValueError:
+        return False
+    return any(sign.isdigit() for sign in text)  # "nan" and "inf" may well be names
+
+
+def _n_numeric(table) -> int:
+    from pandas.api.types import is_numeric_dtype
+
+    return sum(map(is_numeric_dtype, table.dtypes))
+
+
+def _wanted(columns: str, names: list[str]) -> list[str]:
+    """The columns that ``--columns`` names."""
+    if columns.strip() in names:
+        return [columns.strip()]
+    (parts,) = csv.reader([columns], skipinitialspace=True)
+    wanted = [part.strip() for part in parts if part.strip()]
+    for name in wanted:
+        if name not in names:
+            hint = "; a name with a comma goes in double quotes" if any("," in known for known in names) else ""
+            listed = ", ".join(map(_quoted, names))
+            _fail(f"there is no column {name!r}{_close(name, names)}; the columns are {listed}{hint}.")
+    if not wanted:
+        _fail(f"--columns names none; the columns are {', '.join(map(_quoted, names))}.")
+    return wanted
+
+
+def _instead(names: list[str], numeric: list[str]) -> str:
+    """What to do about a column that is not numeric."""
+    if numeric:
+        option = shlex.quote(",".join(map(_quoted, numeric)))
+        return f"choose {'others' if len(numeric) > 1 else 'another'} with --columns {option}"
+    if len(names) > 1:
+        return "nor is any other column, and a mixture needs numbers"
+    return "it is the only column: separate columns by commas, semicolons or tabs"
+
+
+def _quoted(name: str) -> str:
+    """A name as ``--columns`` takes it: in double quotes if it holds a comma or a double quote."""
+    return '"' + name.replace('"', '""') + '"' if "," in name or '"' in name else name
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        _fail(f"--seed {seed}, but a seed must be 0 or more, for example 1.")
 
 
 def _check_output(path: Path) -> None:

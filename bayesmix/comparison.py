@@ -478,16 +478,16 @@ def _diagnostics(fits):
 def _conclude(fits, comparable, reference, parameters, agreed, accuracy) -> list[str]:
     """Say what the comparison comes to."""
     sentences = []
+    trusted = [name for name, fit in fits.items() if fit.engine == "nuts" and fit.verdict in TRUSTED]
     for name, fit in fits.items():
         if not fit.converged or (fit.engine == "nuts" and fit.verdict not in TRUSTED):
             sentences.append(f"Mind {name}: {spoken(fit)}")
         khat = fit.tree.attrs.get("khat", np.nan)
         if khat > KHAT:
             sentences.append(
-                f"By its k-hat of {khat:.2f} (limit {KHAT}) {name} approximates the posterior poorly: rely on its "
-                "intervals only as far as they agree with those of NUTS."
+                f"By its k-hat of {khat:.2f} (limit {KHAT}) {name} approximates the posterior poorly: "
+                + (f"rely on the intervals of {trusted[0]}." if trusted else "use bm.nuts for intervals.")
             )
-    trusted = [name for name, fit in fits.items() if fit.engine == "nuts" and fit.verdict in TRUSTED]
     yardstick = trusted[0] if trusted else reference
     sentences += [_pair(name, yardstick, comparable, parameters, agreed) for name in fits if name != yardstick]
     sentences += [

@@ -10,6 +10,7 @@ from . import prediction
 from .arrays import Data, as_data
 from .likelihood import formula
 from .mixture import Mixture
+from .randomness import generator
 
 POINTWISE_CELLS = 5e7  # of group log_likelihood (400 MB): beyond, it holds evenly spaced draws only
 PREDICTIVE_DRAWS = 200  # replicated data sets kept in group posterior_predictive
@@ -251,7 +252,7 @@ class Fit:
     def _need_em(self, what):
         if self.engine not in ("em", "parameters"):
             raise AttributeError(
-                f"{what} belongs to a maximum-likelihood fit, but this one is by {self.engine}; "
+                f"{what} belongs to a maximum-likelihood fit, but this one is by {self.engine.upper()}; "
                 "bm.compare gives elpd, which all engines have."
             )
 
@@ -359,8 +360,13 @@ class Fit:
         -------
         xarray.DataArray
             (obs, feature), or (obs,) for families on one column, with each row's component as coordinate ``cluster``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If n is not a whole number, at least 1, or the seed is none.
         """
-        return prediction.sample(self, n, np.random.default_rng(random_seed))
+        return prediction.sample(self, n, generator(random_seed))
 
     # -- persistence --------------------------------------------------------------------------------------------------------
     def save(self, path) -> None:

@@ -90,11 +90,12 @@ class Mixture:
         Raises
         ------
         TypeError, ValueError
-            If the data cannot be read, or do not suit the family.
+            If the data cannot be read, or do not suit the family or its priors.
         """
         checked = data if isinstance(data, Data) else as_data(data, weights=weights)
         check_enough_rows(checked, self.n_components)
         self.component.check_data(checked, self.n_components)
+        self.component.check_priors(checked)
         check_distinct_rows(checked, self.n_components)
         needed = self.n_components * (checked.n_features + 1)
         if checked.weights is not None and checked.total_weight < min(needed, checked.n_obs):
@@ -162,3 +163,21 @@ class Mixture:
         """Inverse of `to_dict`."""
         settings = {name: from_plain(value) for name, value in plain["settings"].items()}
         return cls(FAMILIES[plain["component"]](**settings), plain["n_components"], from_plain(plain["weights"]))
+
+
+def check_mixture(mixture, data) -> None:
+    """Raise `TypeError` unless the first argument of an engine is a mixture; say so if the two were swapped."""
+    if isinstance(mixture, Mixture):
+        return
+    if isinstance(data, Mixture):
+        raise TypeError(
+            f"the first argument must be a bm.Mixture, the second the data; they seem to be swapped: the first is of type "
+            f"{type(mixture).__name__}, the second a Mixture."
+        )
+    if isinstance(mixture, Component):
+        given = f"the family {mixture}; give it a number of components, bm.Mixture(bm.{mixture}, n_components=2)"
+    elif isinstance(mixture, type):
+        given = f"the class {mixture.__name__}; make one, for example bm.Mixture(bm.Normal(), n_components=2)"
+    else:
+        given = f"of type {type(mixture).__name__}; make one, for example bm.Mixture(bm.Normal(), n_components=2)"
+    raise TypeError(f"the first argument must be a bm.Mixture, the second the data, but the first is {given}.")

@@ -62,7 +62,7 @@ def _draws_for_interval(fit, draws, interval):
         return draws
     if not fit.has_draws:
         raise ValueError(
-            f"this fit by {fit.engine} has no draws, so no intervals; "
+            "this fit has no draws, so no intervals; "
             'pass uncertainty="laplace" or "bootstrap" to bm.em, or use bm.nuts.'
         )
     return fit.posterior_draws if "point" in fit.tree.children else draws
@@ -165,7 +165,7 @@ def _invert_each(fit, draws, p, feature, bounds):
 
 def sample(fit, n: int, rng: np.random.Generator) -> xr.DataArray:
     """Rows from the mixture, each from a draw of the parameters chosen at random; see `Fit.sample`."""
-    if isinstance(n, bool) or int(n) != n or n < 1:
+    if isinstance(n, bool) or not isinstance(n, int | float | np.integer | np.floating) or n % 1 != 0 or n < 1:
         raise ValueError(f"n={n!r} but the number of rows to draw must be a whole number, at least 1.")
     draws, n = fit.draws, int(n)
     which = rng.integers(len(draws["weights"]), size=n)

@@ -27,6 +27,35 @@ def _immutable(value):
     return float(array) if array.ndim == 0 else tuple(_immutable(item) for item in array)
 
 
+def _floats(value, name: str, needed: str) -> np.ndarray:
+    """A hyperparameter as an array of floats, or a `TypeError` that says what was given and what is needed."""
+    try:
+        return np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}={value!r} but {needed}.") from None
+
+
+def _number(value, name: str, needed: str) -> float:
+    """The same for a hyperparameter that is one number."""
+    array = _floats(value, name, needed)
+    if array.ndim:
+        raise TypeError(f"{name}={value!r} but {needed}.")
+    return float(array)
+
+
+def _n_features(values) -> int | None:
+    """For how many features hyperparameters are that hold one number for each; None if all are single numbers."""
+    found = []
+    for value in values:
+        if isinstance(value, Prior):
+            found.append(value.n_features)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Prior):
+            found.append(_n_features(value))
+        elif isinstance(value, tuple) and len(value) > 1:
+            found.append(len(value))
+    return max((n for n in found if n is not None), default=None)
+
+
 def _usable(value):
     """The inverse of `_immutable`, as PyMC wants it."""
     if isinstance(value, tuple) and value and not isinstance(value[0], Prior):
@@ -89,12 +118,18 @@ class Prior:
                     f"the prior {family} has no value for {', '.join(missing) or 'its parameters'}; "
                     f"set them, for example with pz.maxent({family}(), lower, upper, mass), before it is used here."
                 )
-        return cls.of(family, support=tuple(float(end) for end in distribution.support), **params)
+        low, high = distribution.support  # one for each feature, if the ends differ
+        return cls.of(family, support=(float(np.min(low)), float(np.max(high))), **params)
 
     @property
     def kwargs(self) -> dict:
         """Hyperparameters by name, as numbers or arrays."""
         return {name: _usable(value) for name, value in self.params}
+
+    @property
+    def n_features(self) -> int | None:
+        """For how many features the prior is, if hyperparameters hold one number for each; None for any number."""
+        return _n_features(value for name, value in self.params if (self.family, name) != ("Mixture", "w"))
 
     def variable(self, name: str, **kwargs):
         """Make the PyMC variable of this prior, in the model whose context is open."""
@@ -144,10 +179,16 @@ class ScaledInverseChiSquared:
     support = POSITIVE
 
     def __post_init__(self):
-        object.__setattr__(self, "nu", float(self.nu))
-        object.__setattr__(self, "scale", _immutable(self.scale))
+        needed = "ScaledInverseChiSquared needs positive numbers"
+        object.__setattr__(self, "nu", _number(self.nu, "nu", needed))
+        object.__setattr__(self, "scale", _immutable(_floats(self.scale, "scale", needed)))
         if not self.nu > 0 or not np.all(np.asarray(self.scale) > 0):
             raise ValueError(f"nu and scale must be positive, but nu={self.nu:g} and scale={_text(self.scale)}.")
+
+    @property
+    def n_features(self) -> int | None:
+        """For how many features the prior is, if `scale` holds one number for each; None for any number."""
+        return _n_features([self.scale])
 
     def variable(self, name: str, **kwargs):
         """Make the PyMC variable, sampled as its logarithm, in the model whose context is open."""
@@ -208,14 +249,15 @@ class InverseWishart:
     psi: tuple | np.ndarray
 
     def __post_init__(self):
-        psi = np.asarray(self.psi, dtype=float)
+        nu = _number(self.nu, "nu", "InverseWishart needs a number of degrees of freedom, > D - 1")
+        psi = _floats(self.psi, "psi", "InverseWishart needs a symmetric (D, D) matrix of numbers")
         if psi.ndim != 2 or psi.shape[0] != psi.shape[1] or not np.allclose(psi, psi.T):
             raise ValueError(f"psi must be a symmetric (D, D) matrix, but it has shape {psi.shape}.")
         if np.linalg.eigvalsh(psi / np.sqrt(np.outer(np.diag(psi), np.diag(psi)))).min() <= 0:
             raise ValueError("psi must be positive definite; its smallest eigenvalue is not positive.")
-        if not self.nu > len(psi) - 1:
-            raise ValueError(f"nu={self.nu:g} but a {len(psi)} x {len(psi)} covariance needs nu > {len(psi) - 1}.")
-        object.__setattr__(self, "nu", float(self.nu))
+        if not nu > len(psi) - 1:
+            raise ValueError(f"nu={nu:g} but a {len(psi)} x {len(psi)} covariance needs nu > {len(psi) - 1}.")
+        object.__setattr__(self, "nu", nu)
         object.__setattr__(self, "psi", _immutable(psi))
 
     @property
@@ -242,9 +284,9 @@ class LKJ:
     eta: float = 2.0
 
     def __post_init__(self):
+        object.__setattr__(self, "eta", _number(self.eta, "eta", "LKJ needs a positive number"))
         if not self.eta > 0:
             raise ValueError(f"eta must be positive, but eta={self.eta:g}.")
-        object.__setattr__(self, "eta", float(self.eta))
 
     def __str__(self):
         return f"LKJ(eta={self.eta:g})"
@@ -262,18 +304,17 @@ class Dirichlet:
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If a concentration is not a positive finite number.
     """
 
     alpha: float | tuple = 1.0
 
     def __post_init__(self):
-        alpha = np.asarray(self.alpha, dtype=float)
+        needed = "a Dirichlet prior needs positive finite numbers; 1.0 is uniform"
+        alpha = _floats(self.alpha, "alpha", needed)
         if alpha.ndim > 1 or alpha.size == 0 or not np.all(np.isfinite(alpha) & (alpha > 0)):
-            raise ValueError(
-                f"alpha={self.alpha!r} but a Dirichlet prior needs positive finite numbers; 1.0 is uniform."
-            )
+            raise ValueError(f"alpha={self.alpha!r} but {needed}.")
         object.__setattr__(self, "alpha", _immutable(alpha))
 
     def concentration(self, n_components: int) -> np.ndarray:
@@ -316,6 +357,11 @@ def as_prior(value, parameter: str, support: tuple):
             f"the prior of {parameter} must be a PreliZ distribution, for example "
             f"{'pz.HalfNormal(2)' if support == POSITIVE else 'pz.Normal(0, 10)'}; got {value!r} of type "
             f"{type(value).__name__}."
+        )
+    if any(isinstance(number, tuple) and np.ndim(number) > 1 for _, number in value.params):
+        raise ValueError(
+            f"the prior of {parameter} is {value}, which holds a table of numbers; it is the same for every component: "
+            "give a single number, or one for each feature."
         )
     low, high = value.support
     if low < support[0] or high > support[1]:

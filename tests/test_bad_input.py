@@ -162,6 +162,131 @@ def test_unusable_weights_are_refused(weights, error, words):
         bm.em(NORMAL, X[:, 0], weights=weights, progressbar=False)
 
 
+# -- arguments of the engines ------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("engine", [bm.em, bm.nuts, bm.advi], ids=["em", "nuts", "advi"])
+@pytest.mark.parametrize(
+    "first, second, words",
+    [
+        (
+            X,
+            MVNORMAL,
+            "the second the data; they seem to be swapped: the first is of type ndarray, the second a Mixture",
+        ),
+        (pd.DataFrame(X), MVNORMAL, "swapped: the first is of type DataFrame"),
+        (X, 2, "must be a bm.Mixture, .* is of type ndarray; make one, for example bm.Mixture"),
+        (bm.MvNormal(), X, r"is the family MvNormal\(\); .* bm.Mixture\(bm.MvNormal\(\), n_components=2\)"),
+        (bm.Mixture, X, "is the class Mixture; make one"),
+    ],
+    ids=["swapped", "swapped with a frame", "no mixture", "a family", "a class"],
+)
+def test_engines_need_a_mixture_and_data(engine, first, second, words):
+    with pytest.raises(TypeError, match=words):
+        engine(first, second, progressbar=False)
+
+
+@pytest.mark.parametrize(
+    "argument, error, words",
+    [
+        ({"tol": "a"}, TypeError, "tol='a' but it must be a positive number, for example 1e-8"),
+        ({"tol": None}, TypeError, "tol=None"),
+        ({"tol": True}, TypeError, "tol=True"),
+        ({"tol": np.nan}, ValueError, "tol=nan but it must be a positive finite number"),
+        ({"tol": np.inf}, ValueError, "tol=inf but it must be a positive finite number"),
+        ({"max_iter": "x"}, ValueError, "max_iter='x' but it must be a whole number of iterations, at least 1"),
+        ({"max_iter": 2.5}, ValueError, "max_iter=2.5"),
+        ({"uncertainty": "laplace", "draws": "x"}, ValueError, "draws='x' but it must be a whole number"),
+        ({"uncertainty": "laplace", "draws": True}, ValueError, "draws=True"),
+    ],
+    ids=str,
+)
+def test_settings_of_em_are_checked(argument, error, words):
+    with pytest.raises(error, match=words):
+        bm.em(NORMAL, X[:, 0], progressbar=False, **argument)
+
+
+SEEDS = {
+    "negative": (-1, ValueError, "random_seed=-1 but a seed must be 0 or more"),
+    "text": (
+        "a",
+        TypeError,
+        "random_seed='a' of type str, but it must be a whole number, 0 or more, a numpy.random.Gen",
+    ),
+    "a fraction": (1.5, TypeError, "random_seed=1.5 of type float"),
+    "a truth": (True, TypeError, "random_seed=True of type bool"),
+    "a RandomState": (np.random.RandomState(1), TypeError, "legacy RandomState"),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("seed, error, words", SEEDS.values(), ids=SEEDS.keys())
+def test_seeds_are_checked(fit, seed, error, words):
+    for engine in (bm.em, bm.nuts, bm.advi):
+        with pytest.raises(error, match=words):
+            engine(NORMAL, X[:, 0], random_seed=seed, progressbar=False)
+    with pytest.raises(error, match=words):
+        fit.sample(3, random_seed=seed)
+
+
+# -- priors --------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("value", ["a", [1.0, "a"], [[1.0], [1.0, 2.0]], {}], ids=str)
+def test_hyperparameters_are_numbers(value):
+    for make, words in (
+        (bm.Dirichlet, "but a Dirichlet prior needs positive finite numbers; 1.0 is uniform"),
+        (bm.LKJ, "but LKJ needs a positive number"),
+        (lambda nu: bm.InverseWishart(nu, np.eye(2)), "but InverseWishart needs a number of degrees of freedom"),
+        (lambda psi: bm.InverseWishart(4, psi), r"but InverseWishart needs a symmetric \(D, D\) matrix"),
+        (lambda nu: bm.ScaledInverseChiSquared(nu, 1.0), "but ScaledInverseChiSquared needs positive numbers"),
+        (lambda scale: bm.ScaledInverseChiSquared(3, scale), "but ScaledInverseChiSquared needs positive numbers"),
+    ):
+        with pytest.raises(TypeError, match=f"={re.escape(repr(value))} {words}"):
+            make(value)
+
+
+def misfits():
+    pz = pytest.importorskip("preliz")
+    three = pz.Normal([0, 0, 0], 1)
+    return {
+        "cov": bm.MvNormal(cov=bm.InverseWishart(5, np.eye(3))),
+        "mu": bm.MvNormal(mu=three),
+        "mu, truncated": bm.MvNormal(mu=pz.Truncated(three, -9, 9)),
+        "mu, a mixture": bm.MvNormal(mu=pz.Mixture([three, pz.Normal(0, 9)], [0.5, 0.5])),
+        "mu, uniform": bm.MvNormal(mu=pz.Uniform([-9, -9, -9], [9, 9, 9])),
+        "sigma": bm.MvNormal(covariance="diag", sigma=pz.HalfNormal([1, 2, 3])),
+        "sigma, chi squared": bm.MvNormal(covariance="diag", sigma=bm.ScaledInverseChiSquared(3, [1, 2, 3])),
+        "sigma with correlations": bm.MvNormal(sigma=pz.HalfNormal([1, 2, 3]), corr=bm.LKJ()),
+    }
+
+
+def test_priors_for_other_features_are_refused_with_the_data():
+    frame = pd.DataFrame(X, columns=["height", "weight"])
+    for case, component in misfits().items():
+        words = f"the prior of {case.split()[0].strip(',')} is for 3 features, but the data have 2"
+        mixture = bm.Mixture(component, 2)
+        for look in (mixture.check, mixture.priors):
+            with pytest.raises(ValueError, match=rf"{words}\."):
+                look(X)
+                pytest.fail(f"{component} was accepted")
+        with pytest.raises(ValueError, match=f"{words}: 'height', 'weight'"):
+            mixture.check(frame)
+        rows = np.column_stack([X, X[:, 0] ** 2])
+        assert mixture.check(rows).n_features == 3
+
+
+def test_priors_that_suit_any_number_of_features_are_taken():
+    pz = pytest.importorskip("preliz")
+    for mu in (pz.Normal(0, 1), pz.Normal([0], 1), pz.Mixture([pz.Normal(i, 1) for i in range(3)], [0.2, 0.3, 0.5])):
+        assert bm.Mixture(bm.MvNormal(mu=mu), 2).check(X).n_features == 2
+
+
+def test_priors_are_the_same_for_every_component():
+    pz = pytest.importorskip("preliz")
+    with pytest.raises(ValueError, match="prior of mu is for 2 features, but the data have 1"):
+        bm.Mixture(bm.Normal(mu=pz.Normal([0, 5], 1)), 2).priors(X[:, 0])
+    with pytest.raises(ValueError, match="table of numbers; it is the same for every component"):
+        bm.MvNormal(mu=pz.Normal([[0, 0], [5, 5]], 1))
+    with pytest.raises(ValueError, match='"spherical" has one standard deviation for all features'):
+        bm.MvNormal(covariance="spherical", sigma=pz.HalfNormal([1, 2]))
+
+
 @pytest.mark.parametrize("covariance", ["diag", "spherical"])
 def test_structures_without_covariances_take_dependent_columns(covariance):
     x = np.column_stack([X, X.sum(axis=1)])
@@ -227,7 +352,7 @@ def test_quantiles_need_probabilities(fit, q):
         fit.quantile(q)
 
 
-@pytest.mark.parametrize("n", [0, -1, 2.5, True], ids=str)
+@pytest.mark.parametrize("n", [0, -1, 2.5, True, "a", None, np.nan, np.inf], ids=str)
 def test_samples_need_a_number_of_rows(fit, n):
     with pytest.raises(ValueError, match="whole number, at least 1"):
         fit.sample(n)

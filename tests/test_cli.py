@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 import bayesmix as bm
-from bayesmix.cli import app
+from bayesmix.cli import _read, app
 
 RUNNER = CliRunner()
 FAITHFUL = bm.datasets.load("faithful")
@@ -114,6 +115,110 @@ def test_text_in_a_column(tmp_path):
     assert "column 'species' is not numeric (it holds 'setosa'); choose others with --columns sepal_length," in line
 
 
+@pytest.mark.parametrize(
+    ("columns", "names", "words"),
+    [
+        (None, ["length, cm", "width", "kind"], """choose others with --columns '"length, cm",width'."""),
+        ("kind", ["length, cm", "a b", "kind"], """choose others with --columns '"length, cm",a b'."""),
+        (
+            "length",
+            ["length, cm", "width", "kind"],
+            "did you mean 'length, cm'?); the columns are \"length, cm\", width",
+        ),
+    ],
+)
+def test_names_with_commas_are_quoted(tmp_path, columns, names, words):
+    path = tmp_path / "data.csv"
+    pd.DataFrame({names[0]: [1.5, 2.5], names[1]: [2, 7], names[2]: ["x", "y"]}).to_csv(path, index=False)
+    assert words in failure("compare", path, *(["--columns", columns] if columns else []))
+
+
+def test_names_with_commas_can_be_given(tmp_path):
+    path = tmp_path / "data.csv"
+    FAITHFUL.to_dataframe().set_axis(["eruptions, min", "waiting"], axis=1).to_csv(path, index=False)
+    for columns, shown in (
+        ('"eruptions, min",waiting', "eruptions, min, waiting"),
+        ("eruptions, min", "eruptions, min"),
+    ):
+        call = ["compare", path, "--columns", columns, "--engines", "em", "-k", 1, "-o", tmp_path / "report.html"]
+        run = RUNNER.invoke(app, list(map(str, call)))
+        assert run.exit_code == 0, run.output
+        assert f"columns: {shown}\n" in run.stdout
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("n,kind\n1.5,x\n2,7?\n", "column 'kind' is not numeric (it holds 'x'); choose another with --columns n."),
+        ("n,m\n1.5,x\n?,7\n", "column 'n' is not numeric (it holds '?'); nor is any other column"),
+        ("a b\n1 2\n3 4\n", "it is the only column: separate columns by commas, semicolons or tabs."),
+        ("a,b\n", "has a header, but no rows"),
+    ],
+)
+def test_what_to_do_without_other_numeric_columns(tmp_path, content, words):
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    assert words in failure("compare", path)
+
+
+@pytest.mark.parametrize(
+    ("content", "numbers", "example"),
+    [
+        ("3.6,79\n1.8,54\n", "3.6, 79", "x1,x2"),
+        ("3,6;79\n1,8;54\n", "3,6; 79", "x1;x2"),
+        ("3.6\n1.8\n", "3.6", "x1"),
+        (",1,-2e3,.5\n0,1,2,3\n", "1, -2e3, .5", "x1,x2,x3,..."),
+    ],
+)
+def test_file_without_a_header(tmp_path, content, numbers, example):
+    path = tmp_path / "data.csv"
+    path.write_text(content)
+    line = failure("compare", path)
+    assert f"data.csv holds numbers ({numbers}): a header with column names is needed" in line
+    assert f"add a first line such as {example!r}." in line
+
+
+def test_a_column_without_a_name_is_not_fitted_unasked(tmp_path):
+    """pandas and R write the row numbers as a first column without a name."""
+    path = tmp_path / "data.csv"
+    FAITHFUL.to_dataframe().to_csv(path)
+    path.write_text(path.read_text().replace("obs,", ",", 1))
+    line = failure("compare", path)
+    assert "column 1 of" in line and "--columns eruptions,waiting" in line
+
+
+def test_rows_longer_than_the_header(tmp_path):
+    """Decimal commas between commas: the first fields are not row labels."""
+    path = tmp_path / "data.csv"
+    path.write_text("a,b\n3,6,79,5\n1,8,54,5\n")
+    line = failure("compare", path)
+    assert "has 2 names, but rows hold more fields, for example '3,6,79,5'" in line and "semicolons" in line
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "csv.gz"])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_and_decimal_signs(tmp_path, separator, decimal, suffix):
+    path = tmp_path / f"data.{suffix}"
+    frame = FAITHFUL.to_dataframe().astype(float)
+    frame.to_csv(path, index=False, sep="\t" if suffix == "tsv" else separator, decimal=decimal)
+    pd.testing.assert_frame_equal(_read(path, None), frame.reset_index(drop=True), check_dtype=False)
+
+
+def test_decimal_commas_in_a_single_column(tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("a\n3,6\n1,8\n")
+    assert _read(path, None)["a"].tolist() == [3.6, 1.8]
+
+
+def test_header_that_two_separators_split(tmp_path):
+    """The one that splits the rows alike counts."""
+    path = tmp_path / "data.csv"
+    for content in ("length, cm;width\n3,6;1\n1,8;2\n", "length; cm,width\n3.6,1\n1.8,2\n"):
+        path.write_text(content)
+        assert _read(path, None).to_numpy().tolist() == [[3.6, 1.0], [1.8, 2.0]]
+
+
 def test_missing_values(tmp_path):
     path = tmp_path / "gaps.csv"
     path.write_text("a,b\n1,2\n3,\n4,5\n6,1\n2,2\n")
@@ -132,6 +237,7 @@ def test_missing_values(tmp_path):
         (("--family", "poisson", "--columns", "eruptions"), "Poisson is for counts"),
         (("-k", "0"), "at least 1 component"),
         (("--draws", "1"), "at least 2"),
+        (("--seed", "-1"), "--seed -1, but a seed must be 0 or more"),
         (("--output", "no/such/folder/report.html"), "there is no folder"),
     ],
 )

@@ -63,6 +63,8 @@ class Component(ABC):
     multivariate: ClassVar[bool] = False
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
+    # of bayesmix.engines.loop; None: EM goes through `m_step`
+    compiled_step: ClassVar[str | None] = None
 
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
@@ -181,6 +183,16 @@ class Component(ABC):
     # -- shared ----------------------------------------------------------------------------------------------------------
     def _check_priors(self, **supports):
         """Replace each prior given by the user by its checked record."""
+    def check_priors(self, data: Data) -> None:
+        """Raise `ValueError` if a prior given by the user is for another number of features than the data have."""
+        for name, prior in self._settings().items():
+            n_features = getattr(prior, "n_features", None)
+            if n_features not in (None, data.n_features):
+                raise ValueError(
+                    f"the prior of {name} is for {n_features} feature{'s' * (n_features != 1)}, but the data have "
+                    f"{data.n_features}{': ' + ', '.join(map(repr, data.feature[:8])) if data.named else ''}."
+                )
+
         for name, support in supports.items():
             object.__setattr__(self, name, as_prior(getattr(self, name), name, support))
 

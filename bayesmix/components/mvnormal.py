@@ -77,6 +77,11 @@ class MvNormal(Component):
             raise ValueError(
                 "corr needs a prior of the standard deviations beside it, for example sigma=pz.HalfNormal(2)."
             )
+        if self.covariance == "spherical" and getattr(self.sigma, "n_features", None) is not None:
+            raise ValueError(
+                f'covariance="spherical" has one standard deviation for all features: give a prior of sigma with single '
+                f"numbers instead of {self.sigma}."
+            )
         if on_matrix and self.sigma is not None:
             if not isinstance(self.sigma, Prior):
                 raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
@@ -90,6 +95,11 @@ class MvNormal(Component):
     def posterior_layout(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Compiled posterior: by standard deviations, or by factors of the precision."""
         return "scale" if self.kernel == "diagonal" else "factor"
+
+    @property
+    def compiled_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Compiled M-step: one for each structure."""
+        return self.covariance
 
     @property
     def parameters(self):
@@ -263,10 +273,6 @@ class MvNormal(Component):
     def pymc_variables(self, priors, n_components, n_features):
         """Mu and cov, with P beside it."""
         mu = priors["mu"].variable("mu", dims=("cluster", "feature"))
-        if "cov" in priors and priors["cov"].n_features != n_features:
-            raise ValueError(
-                f"the prior of cov is for {priors['cov'].n_features} features, but the data have {n_features}."
-            )
         structure: Any = self._structure
         cov, factor = structure.pymc_variable(priors, n_components, n_features)
         matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)

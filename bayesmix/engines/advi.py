@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 
 from ..fit import Fit
-from ..mixture import Mixture
+from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode
+from ..randomness import generator
 from ..relabelling import relabel
-from .em import generator
 from .interrupts import finishing
 from .nuts import modes_of, starting_points
 
@@ -78,6 +78,7 @@ def advi(
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
+    check_mixture(mixture, data)
     checked = mixture.check(data, weights)
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')

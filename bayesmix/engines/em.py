@@ -11,7 +11,8 @@ from ..fit import Fit
 from ..likelihood.formula import log_of_weights
 from ..likelihood.formula import responsibilities as posterior_of_labels
 from ..likelihood.likelihood import Likelihood
-from ..mixture import Mixture
+from ..mixture import Mixture, check_mixture
+from ..randomness import generator
 from .climb import Climb, climb
 from .guard import settled_guard
 from .starts import STRATEGIES, from_responsibilities, one_hot, start
@@ -97,6 +98,7 @@ def em(
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
+    check_mixture(mixture, data)
     checked = mixture.check(data, weights)
     rng = generator(random_seed)
     started = time.perf_counter()
@@ -264,24 +266,19 @@ def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
-def generator(random_seed) -> np.random.Generator:
-    """Make a random generator from a seed; a generator is taken as it is."""
-    if isinstance(random_seed, np.random.RandomState):
-        raise TypeError("random_seed is a legacy RandomState; pass an integer or a numpy.random.Generator.")
-    return np.random.default_rng(random_seed)
-
-
 def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws):
     if n_init != "auto" and (isinstance(n_init, bool) or not isinstance(n_init, int | np.integer) or n_init < 1):
         raise ValueError(f'n_init={n_init!r} but it must be "auto" or a number of starts, at least 1.')
     if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
-        raise ValueError(f"max_iter={max_iter!r} but at least 1 iteration is needed.")
-    if not tol > 0:
-        raise ValueError(f"tol={tol!r} but it must be positive, for example 1e-8.")
+        raise ValueError(f"max_iter={max_iter!r} but it must be a whole number of iterations, at least 1.")
+    if isinstance(tol, bool) or not isinstance(tol, int | float | np.integer | np.floating):
+        raise TypeError(f"tol={tol!r} but it must be a positive number, for example 1e-8.")
+    if not 0 < tol < np.inf:
+        raise ValueError(f"tol={tol!r} but it must be a positive finite number, for example 1e-8.")
     if uncertainty not in (None, "laplace", "bootstrap"):
         raise ValueError(f'uncertainty={uncertainty!r} is not known; use None, "laplace" or "bootstrap".')
-    if uncertainty is not None and (not isinstance(draws, int | np.integer) or draws < 2):
-        raise ValueError(f"draws={draws!r} but at least 2 draws are needed.")
+    if uncertainty is not None and (isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2):
+        raise ValueError(f"draws={draws!r} but it must be a whole number of draws, at least 2.")
     if isinstance(init, str) and init not in ("auto", *STRATEGIES):
         raise ValueError(
             f'init={init!r} is not known; use "auto", {", ".join(repr(s) for s in STRATEGIES)}, labels, responsibilities or a Fit.'

@@ -8,7 +8,7 @@ import xarray as xr
 
 from ..fit import Fit
 from ..likelihood.likelihood import Likelihood, interruptible
-from ..mixture import Mixture
+from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
 from ..relabelling import relabel
@@ -86,6 +86,7 @@ def nuts(
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
+    check_mixture(mixture, data)
     checked = mixture.check(data, weights)
     _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
