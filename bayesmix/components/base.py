@@ -172,6 +172,16 @@ class Component(ABC):
         notes = {name: note for name, note in defaults.notes.items() if getattr(self, name, None) is None}
         return Priors(chosen, notes)
 
+    def check_priors(self, data: Data) -> None:
+        """Raise `ValueError` if a prior given by the user is for another number of features than the data have."""
+        for name, prior in self._settings().items():
+            n_features = getattr(prior, "n_features", None)
+            if n_features not in (None, data.n_features):
+                raise ValueError(
+                    f"the prior of {name} is for {n_features} feature{'s' * (n_features != 1)}, but the data have "
+                    f"{data.n_features}{': ' + ', '.join(map(repr, data.feature[:8])) if data.named else ''}."
+                )
+
     @abstractmethod
     def pymc_variables(self, priors: Priors, n_components: int, n_features: int) -> tuple[dict, tuple]:
         """Make the PyMC variables in the open model: parameters by name, each free, and the kernel's a and b."""
@@ -183,16 +193,6 @@ class Component(ABC):
     # -- shared ----------------------------------------------------------------------------------------------------------
     def _check_priors(self, **supports):
         """Replace each prior given by the user by its checked record."""
-    def check_priors(self, data: Data) -> None:
-        """Raise `ValueError` if a prior given by the user is for another number of features than the data have."""
-        for name, prior in self._settings().items():
-            n_features = getattr(prior, "n_features", None)
-            if n_features not in (None, data.n_features):
-                raise ValueError(
-                    f"the prior of {name} is for {n_features} feature{'s' * (n_features != 1)}, but the data have "
-                    f"{data.n_features}{': ' + ', '.join(map(repr, data.feature[:8])) if data.named else ''}."
-                )
-
         for name, support in supports.items():
             object.__setattr__(self, name, as_prior(getattr(self, name), name, support))
 

@@ -33,6 +33,7 @@ class Normal(Component):
     mu: object = None
     sigma: object = None
     posterior_layout = "scale"
+    compiled_step = "diag"
 
     def __post_init__(self):
         self._check_priors(mu=REAL, sigma=POSITIVE)

@@ -34,6 +34,7 @@ class Poisson(Component):
     mu: object = None
     discrete = True
     posterior_layout = "rate"
+    compiled_step = "rate"
 
     def __post_init__(self):
         self._check_priors(mu=POSITIVE)

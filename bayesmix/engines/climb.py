@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..components.base import Guard, Statistics
-from ..likelihood.likelihood import Likelihood
+from ..likelihood.formula import log_of_weights
+from ..likelihood.likelihood import Likelihood, interruptible
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
+QUICK = 2e6  # nanoseconds: runs whose pass is shorter are compiled whole
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
 
@@ -32,7 +34,7 @@ class _Place:
     """Parameters with what one pass found there."""
 
     params: dict
-    theta: np.ndarray  # the parameters in free coordinates
+    theta: np.ndarray  # log weights, and the family's free coordinates
     statistics: Statistics
     objective: float
 
@@ -52,8 +54,11 @@ def climb(
     The distance is projected from the length of the last EM step and the slowest rate of convergence seen lately,
     step / (1 - rate), in units of the components' standard deviations and of logarithms. With `accelerate` every
     second step extrapolates two EM steps (SQUAREM, Varadhan & Roland 2008, scheme S3), and is taken back where it
-    lowers the objective. Every EM update counts as one iteration.
+    lowers the objective. Every EM update counts as one iteration. Where a pass is short and the family has a compiled
+    M-step, the same algorithm runs compiled (`bayesmix.engines.loop`).
     """
+    if _is_quick(likelihood):
+        return _climb_compiled(likelihood, params, guard, max_iter, tol, accelerate)
     place = _visit(likelihood, params, guard)
     if place is None:
         return Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
@@ -80,7 +85,7 @@ def climb(
         start = place
         first = _visit(likelihood, _update(likelihood, start, guard), guard)
         used += 1
-        if first is None or _has_collapsed(likelihood, first, used):
+        if first is None or _has_collapsed(likelihood, first):
             return result(collapsed=True)
         theta0, theta1 = start.theta, first.theta
         step = _length(theta1 - theta0, scale)
@@ -112,14 +117,18 @@ def climb(
         if np.isfinite(length) and length > 1.0:
             bounded = min(length, longest)
             theta = theta0 + 2.0 * bounded * (theta1 - theta0) + bounded**2 * (theta2 - 2.0 * theta1 + theta0)
-            extrapolated = _visit(likelihood, likelihood.from_vector(theta), guard)
+            extrapolated = _visit(likelihood, _params(likelihood, theta), guard)
             longest = 4.0 * longest if bounded == longest else longest
-        if extrapolated is not None and extrapolated.objective >= first.objective:
+        if (
+            extrapolated is not None
+            and extrapolated.objective >= first.objective
+            and not _has_collapsed(likelihood, extrapolated)
+        ):
             place = extrapolated
         else:
             longest = max(1.0, longest / 4.0)
             second = _visit(likelihood, second_params, guard)
-            if second is None or _has_collapsed(likelihood, second, used):
+            if second is None or _has_collapsed(likelihood, second):
                 return result(collapsed=True)
             if _fell(second, first, rounding):
                 distance = step / (1.0 - max(rates))
@@ -132,6 +141,67 @@ def climb(
     return result()
 
 
+# -- compiled ------------------------------------------------------------------------------------------------------------
+def _is_quick(likelihood):
+    """Has the family a compiled step, and is a pass so short that Python around it would be felt?"""
+    return likelihood.component.compiled_step is not None and _pass_cost(likelihood) < QUICK
+
+
+def _pass_cost(likelihood):
+    """Rough cost of a pass, in nanoseconds on one core."""
+    rows, width = likelihood.rows.x.shape
+    per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
+    return rows * likelihood.n_components * (4.0 + 0.2 * per_row)
+
+
+def _climb_compiled(likelihood, params, guard, max_iter, tol, accelerate):
+    """`climb` in compiled code, which is left every tenth of a second so that an interrupt is heard."""
+    from . import loop
+
+    component, k = likelihood.component, likelihood.n_components
+    theta = _coordinates(likelihood, params)
+    failed = Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
+    if theta is None:
+        return failed
+    kind = loop.STEPS[component.compiled_step]
+    x, row_weights, base = likelihood.rows
+    width = x.shape[1]
+    second = np.empty({"full": k * width**2, "diagonal": k * width, "linear": 0}[component.kernel])
+    n, first, memory = np.empty(k), np.empty(k * width), np.zeros(loop.MEMORY)
+    guard_n = 0.0 if guard is None else float(guard.n)
+    guard_second = np.zeros(width**2) if guard is None else np.ravel(guard.second).astype(float)
+    state = (kind, theta, x, row_weights, base, guard_n, guard_second, n, first, second, memory)
+    with interruptible():
+        if not loop.begin(*state):
+            return failed
+    scale = _coordinate_scale(likelihood, params)
+    rounding = 1e-13 * max(1.0, abs(memory[loop.OBJECTIVE]) + 2.0 * abs(base))
+    traces, used, outcome = [memory[[loop.OBJECTIVE]]], 0, loop.RUNNING
+    at_once = max(10, int(1e8 / _pass_cost(likelihood)))
+    while outcome == loop.RUNNING and used < max_iter:
+        budget = min(at_once, max_iter - used)
+        trace = np.empty(budget + 1)
+        with interruptible():
+            outcome, made, written = loop.advance(
+                *state, scale, budget, tol, accelerate, rounding, NOISE, COLLAPSED, trace
+            )
+        used += made
+        traces.append(trace[:written])
+    distance = float(memory[loop.DISTANCE])
+    return Climb(
+        _params(likelihood, theta),
+        float(memory[loop.LOG_LIKELIHOOD]),
+        float(memory[loop.OBJECTIVE]),
+        np.concatenate(traces),
+        used,
+        distance,
+        outcome == loop.CONVERGED or (outcome == loop.STALLED and distance <= max(tol, 1e-6)),
+        outcome == loop.COLLAPSED,
+        outcome == loop.STALLED,
+    )
+
+
+# -- in Python -----------------------------------------------------------------------------------------------------------
 def _visit(likelihood, params, guard):
     """One pass at these parameters; None where they have no likelihood."""
     theta = _coordinates(likelihood, params)
@@ -147,11 +217,19 @@ def _visit(likelihood, params, guard):
 
 
 def _coordinates(likelihood, params):
-    """Free coordinates; None where a component has collapsed, so that it has none."""
+    """Log weights and the family's free coordinates; None where a component has collapsed, so that it has none."""
     try:
-        return likelihood.to_vector(params)
+        return np.concatenate([log_of_weights(params["weights"]), likelihood.component.to_vector(params)])
     except _FAILURES:
         return None
+
+
+def _params(likelihood, theta):
+    """Parameters at such coordinates; weights are made to sum to one."""
+    k = likelihood.n_components
+    weights = np.exp(theta[:k] - theta[:k].max())
+    own = likelihood.component.from_vector(theta[k:], k, likelihood.data.n_features)
+    return {"weights": weights / weights.sum()} | own
 
 
 def _fell(new, old, rounding):
@@ -166,7 +244,7 @@ def _update(likelihood, place, guard):
 
 
 def _coordinate_scale(likelihood, params):
-    return np.concatenate([np.ones(likelihood.n_components - 1), likelihood.component.coordinate_scale(params)])
+    return np.concatenate([np.ones(likelihood.n_components), likelihood.component.coordinate_scale(params)])
 
 
 def _length(difference, scale):
@@ -175,6 +253,6 @@ def _length(difference, scale):
     return float(np.max(scaled[np.isfinite(scaled)], initial=0.0))
 
 
-def _has_collapsed(likelihood, place, used):
-    """Has a component shrunk to nothing? Looked at in every fifth pass."""
-    return used % 5 < 2 and bool(np.any(likelihood.component.collapsed(place.params, likelihood.data) < COLLAPSED))
+def _has_collapsed(likelihood, place):
+    """Has a component shrunk to nothing?"""
+    return bool(np.any(likelihood.component.collapsed(place.params, likelihood.data) < COLLAPSED))

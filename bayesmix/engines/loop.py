@@ -1,0 +1,401 @@
+"""EM runs compiled whole, pass, M-step and acceleration, so that small data pay for no Python in between.
+
+The same algorithm as `bayesmix.engines.climb`, which says what it does and keeps the readable form; tests hold the two
+equal. A run is a vector ``theta``: the logarithms of the weights (K,), then the family's own free coordinates, as its
+`to_vector` gives them. There is one M-step for each entry of `STEPS`:
+
+=============  =====================================================================================================
+``diag``       mu (K, D), log sigma (K, D); kernel ``diagonal``
+``spherical``  mu (K, D), log sigma (K,); kernel ``diagonal``
+``full``       mu (K, D), K lower triangles of P row by row, logarithms on the diagonal; kernel ``full``
+``tied``       mu (K, D), one such triangle; kernel ``full``
+``rate``       log mu (K,); kernel ``linear``
+=============  =====================================================================================================
+
+Numba's cache on disk does not notice a change in `bayesmix.likelihood.kernel` from here: touch this file too.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from ..likelihood.kernel import diagonal, full, linear
+
+STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
+DIAG, SPHERICAL, FULL, TIED, RATE = range(5)
+
+# How a call of `advance` ended.
+RUNNING, CONVERGED, COLLAPSED, STALLED = range(4)
+
+# What a run remembers from call to call: a few numbers, then the latest rates of convergence.
+MEMORY = 28
+DISTANCE, OBJECTIVE, LOG_LIKELIHOOD, _LONGEST, _PREVIOUS, _BEST, _COUNT, _RATES = range(8)
+N_RATES = MEMORY - _RATES
+
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+
+
+@_compiled
+def _inverse_lower(matrix, size, log_diagonal):
+    """Write P with P matrix P' = I, row by row, logarithms on the diagonal; False if the matrix is not positive."""
+    lower = np.zeros((size, size))
+    for i in range(size):
+        for j in range(i + 1):
+            s = matrix[i, j]
+            for q in range(j):
+                s -= lower[i, q] * lower[j, q]
+            if i == j:
+                if not s > 0.0:
+                    return False
+                lower[i, i] = math.sqrt(s)
+            else:
+                lower[i, j] = s / lower[j, j]
+    inverse = np.zeros((size, size))
+    for j in range(size):
+        for i in range(j, size):
+            s = 1.0 if i == j else 0.0
+            for q in range(j, i):
+                s -= lower[i, q] * inverse[q, j]
+            inverse[i, j] = s / lower[i, i]
+    at = 0
+    for i in range(size):
+        for j in range(i):
+            log_diagonal[at] = inverse[i, j]
+            at += 1
+        log_diagonal[at] = math.log(inverse[i, i])
+        at += 1
+    return True
+
+
+@_compiled
+def _factors(coordinates, n_components, n_features, shared):
+    """P of all components, (K, D, D), from its coordinates."""
+    factor = np.zeros((n_components, n_features, n_features))
+    at = 0
+    for k in range(n_components):
+        if shared:
+            at = 0
+        for i in range(n_features):
+            for j in range(i):
+                factor[k, i, j] = coordinates[at]
+                at += 1
+            factor[k, i, i] = math.exp(coordinates[at])
+            at += 1
+    return factor
+
+
+@_compiled
+def _visit(kind, theta, x, row_weights, n_components, guard_n, guard_second, n, first, second):
+    """One pass at theta: log-likelihood and objective; the statistics are written into n, first, second (flat)."""
+    d = x.shape[1]
+    log_weights = theta[:n_components].copy()
+    own = theta[n_components:]
+    value = 0.0
+    if kind == RATE:
+        eta = own.copy().reshape((n_components, 1))
+        log_likelihood, counts, sums, _ = linear(x, row_weights, log_weights, eta, np.exp(own))
+        n[:] = counts
+        first[:] = sums.ravel()
+        return log_likelihood, log_likelihood
+    mu = own[: n_components * d].copy().reshape((n_components, d))
+    rest = own[n_components * d :]
+    if kind == FULL or kind == TIED:
+        factor = _factors(rest, n_components, d, kind == TIED)
+        log_likelihood, counts, sums, squares = full(x, row_weights, log_weights, mu, factor)
+        second[:] = squares.ravel()
+        if guard_n > 0.0:
+            for k in range(n_components):
+                for i in range(d):
+                    value += guard_n * math.log(factor[k, i, i])
+                    for j in range(i + 1):
+                        inner = 0.0
+                        for l in range(i + 1):  # noqa: E741
+                            inner += factor[k, i, l] * guard_second[l * d + j]
+                        value -= 0.5 * inner * factor[k, i, j]
+    else:
+        inverse = np.empty((n_components, d))
+        for k in range(n_components):
+            for i in range(d):
+                inverse[k, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
+        log_likelihood, counts, sums, squares = diagonal(x, row_weights, log_weights, mu, inverse)
+        second[:] = squares.ravel()
+        if guard_n > 0.0:
+            for k in range(n_components):
+                for i in range(d):
+                    value += guard_n * math.log(inverse[k, i]) - 0.5 * inverse[k, i] ** 2 * guard_second[i]
+    n[:] = counts
+    first[:] = sums.ravel()
+    return log_likelihood, log_likelihood + value
+
+
+@_compiled
+def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, first, second, out):
+    """Write the M-step from the statistics found at theta into out; False where a component has no spread left."""
+    d, k_all = n_features, n_components
+    total = 0.0
+    for k in range(k_all):
+        total += n[k]
+    for k in range(k_all):
+        out[k] = math.log(n[k] / total) if n[k] > 0.0 else -np.inf
+    at_mu = k_all
+    if kind == RATE:
+        for k in range(k_all):
+            if n[k] > 0.0:
+                out[at_mu + k] = math.log(first[k] / n[k]) if first[k] > 0.0 else -np.inf
+            else:
+                out[at_mu + k] = theta[at_mu + k]
+        return True
+    at_rest = at_mu + k_all * d
+    for k in range(k_all):
+        for i in range(d):
+            shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
+            out[at_mu + k * d + i] = theta[at_mu + k * d + i] + shift
+    if kind == DIAG or kind == SPHERICAL:
+        for k in range(k_all):
+            rows = n[k] + guard_n
+            pooled = 0.0
+            for i in range(d):
+                shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
+                scatter = second[k * d + i] - first[k * d + i] * shift + guard_second[i]
+                pooled += scatter
+                if kind == DIAG:
+                    at = at_rest + k * d + i
+                    if not rows > 0.0:
+                        out[at] = theta[at]
+                    elif scatter > 0.0:
+                        out[at] = 0.5 * math.log(scatter / rows)
+                    else:
+                        return False
+            if kind == SPHERICAL:
+                if not rows > 0.0:
+                    out[at_rest + k] = theta[at_rest + k]
+                elif pooled > 0.0:
+                    out[at_rest + k] = 0.5 * math.log(pooled / (rows * d))
+                else:
+                    return False
+        return True
+    size = d * (d + 1) // 2
+    matrix = np.zeros((d, d))
+    all_rows = 0.0
+    for k in range(k_all):
+        rows = n[k] + guard_n
+        all_rows += rows
+        if kind == FULL:
+            if not rows > 0.0:
+                out[at_rest + k * size : at_rest + (k + 1) * size] = theta[at_rest + k * size : at_rest + (k + 1) * size]
+                continue
+            matrix[:, :] = 0.0
+        for i in range(d):
+            shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
+            for j in range(i + 1):
+                scatter = second[(k * d + i) * d + j] - shift * first[k * d + j] + guard_second[i * d + j]
+                matrix[i, j] += scatter / rows if kind == FULL else scatter
+        if kind == FULL:
+            if not _inverse_lower(matrix, d, out[at_rest + k * size : at_rest + (k + 1) * size]):
+                return False
+    if kind == TIED:
+        return _inverse_lower(matrix / all_rows, d, out[at_rest:])
+    return True
+
+
+@_compiled
+def _thinnest(kind, theta, n_components, n_features):
+    """Harmonic mean of the eigenvalues of a covariance, columns scaled to unit variance within components: smallest."""
+    if kind == RATE:
+        return 1.0
+    d, k_all = n_features, n_components
+    rest = theta[k_all + k_all * d :]
+    inverse = np.zeros((k_all, d, d))  # P
+    if kind == FULL or kind == TIED:
+        inverse = _factors(rest, k_all, d, kind == TIED)
+    else:
+        for k in range(k_all):
+            for i in range(d):
+                inverse[k, i, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
+    within = np.zeros(d)
+    for k in range(k_all):
+        weight = math.exp(theta[k])
+        lower = np.zeros((d, d))  # inverse of P: the variances are the squared lengths of its rows
+        for j in range(d):
+            for i in range(j, d):
+                s = 1.0 if i == j else 0.0
+                for q in range(j, i):
+                    s -= inverse[k, i, q] * lower[q, j]
+                lower[i, j] = s / inverse[k, i, i]
+                within[i] += weight * lower[i, j] ** 2
+    thinnest = np.inf
+    for k in range(k_all):
+        total = 0.0
+        for i in range(d):
+            for j in range(i + 1):
+                total += inverse[k, i, j] ** 2 * within[j]
+        thinnest = min(thinnest, d / total)
+    return thinnest
+
+
+@_compiled
+def _length(new, old, scale):
+    """Largest scaled difference; entries that are not finite (weights of zero) do not count."""
+    longest = 0.0
+    for i in range(new.shape[0]):
+        step = abs(new[i] - old[i]) / scale[i]
+        if step < np.inf:
+            longest = max(longest, step)
+    return longest
+
+
+@_compiled
+def _remember_rate(memory, step, previous):
+    count = int(memory[_COUNT])
+    memory[_RATES + count % N_RATES] = min(step / previous, 0.9999)
+    memory[_COUNT] = count + 1
+
+
+@_compiled
+def _slowest_rate(memory):
+    slowest = 0.5 if memory[_COUNT] < N_RATES else 0.0
+    for i in range(min(int(memory[_COUNT]), N_RATES)):
+        slowest = max(slowest, memory[_RATES + i])
+    return slowest
+
+
+@_compiled
+def _all_finite(values):
+    for value in values:
+        if not np.isfinite(value):
+            return False
+    return True
+
+
+@_compiled
+def _usable(objective, n, first, second):
+    return np.isfinite(objective) and _all_finite(n) and _all_finite(first) and _all_finite(second)
+
+
+@_compiled
+def begin(kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory):
+    """Visit the start: False where it has no likelihood. n, first, second and memory are filled."""
+    memory[:] = 0.0
+    memory[_LONGEST] = 1.0
+    memory[DISTANCE] = np.inf
+    log_likelihood, objective = _visit(
+        kind, theta, x, row_weights, n.shape[0], guard_n, guard_second, n, first, second
+    )
+    memory[LOG_LIKELIHOOD] = log_likelihood + log_base_measure
+    memory[OBJECTIVE] = objective + log_base_measure
+    memory[_BEST] = memory[OBJECTIVE]
+    return _usable(objective, n, first, second)
+
+
+@_compiled
+def advance(
+    kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory,
+    scale, budget, tol, accelerate, rounding, noise, collapsed, trace,
+):  # fmt: skip
+    """Run EM on from theta for about `budget` updates: how it ended, updates made, entries of the trace written.
+
+    theta, the statistics at theta and memory are changed in place.
+    """
+    k_all, d, size = n.shape[0], x.shape[1], theta.shape[0]
+    n_new, first_new, second_new = np.empty_like(n), np.empty_like(first), np.empty_like(second)
+    theta1, theta2, jump = np.empty(size), np.empty(size), np.empty(size)
+    made, written = 0, 0
+    while made < budget:
+        alive = _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta1)
+        made += 1
+        if not alive:
+            return COLLAPSED, made, written
+        log_likelihood, objective = _visit(
+            kind, theta1, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
+        )
+        log_likelihood += log_base_measure
+        objective += log_base_measure
+        if not _usable(objective, n_new, first_new, second_new):
+            return COLLAPSED, made, written
+        if _thinnest(kind, theta1, k_all, d) < collapsed:
+            return COLLAPSED, made, written
+        step = _length(theta1, theta, scale)
+        previous = memory[_PREVIOUS]
+        if previous > noise:
+            _remember_rate(memory, step, previous)
+        memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
+        if objective < memory[OBJECTIVE] - rounding:
+            return STALLED, made, written
+        jump[:] = theta  # where the cycle began
+        theta[:] = theta1
+        n[:] = n_new
+        first[:] = first_new
+        second[:] = second_new
+        memory[OBJECTIVE] = objective
+        memory[LOG_LIKELIHOOD] = log_likelihood
+        memory[_BEST] = max(memory[_BEST], objective)
+        trace[written] = memory[_BEST]
+        written += 1
+        if step == 0.0 or (previous > 0.0 and memory[DISTANCE] <= tol):
+            return CONVERGED, made, written
+        memory[_PREVIOUS] = step
+        if not accelerate or made >= budget or not _all_finite(theta1):
+            continue
+
+        alive = _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta2)
+        made += 1
+        if not alive:
+            return COLLAPSED, made, written
+        step = _length(theta2, theta1, scale)
+        if memory[_PREVIOUS] > noise:
+            _remember_rate(memory, step, memory[_PREVIOUS])
+        memory[_PREVIOUS] = 0.0  # the next step starts from an extrapolated point: no ratio across it
+        change, bend = 0.0, 0.0
+        for i in range(size):
+            change += ((theta1[i] - jump[i]) / scale[i]) ** 2
+            bend += ((theta2[i] - 2.0 * theta1[i] + jump[i]) / scale[i]) ** 2
+        length = math.sqrt(change / max(bend, 1e-300))
+        gained = False
+        if length < np.inf and length > 1.0:
+            bounded = min(length, memory[_LONGEST])
+            for i in range(size):
+                start = jump[i]
+                jump[i] = start + 2.0 * bounded * (theta1[i] - start) + bounded**2 * (theta2[i] - 2.0 * theta1[i] + start)
+            largest = jump[:k_all].max()
+            total = 0.0
+            for k in range(k_all):
+                total += math.exp(jump[k] - largest)
+            for k in range(k_all):
+                jump[k] -= largest + math.log(total)
+            if _all_finite(jump) and _thinnest(kind, jump, k_all, d) >= collapsed:
+                log_likelihood, objective = _visit(
+                    kind, jump, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
+                )
+                log_likelihood += log_base_measure
+                objective += log_base_measure
+                gained = _usable(objective, n_new, first_new, second_new) and objective >= memory[OBJECTIVE]
+            if bounded == memory[_LONGEST]:
+                memory[_LONGEST] *= 4.0
+        if gained:
+            theta[:] = jump
+        else:
+            memory[_LONGEST] = max(1.0, memory[_LONGEST] / 4.0)
+            log_likelihood, objective = _visit(
+                kind, theta2, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
+            )
+            log_likelihood += log_base_measure
+            objective += log_base_measure
+            if not _usable(objective, n_new, first_new, second_new) or _thinnest(kind, theta2, k_all, d) < collapsed:
+                return COLLAPSED, made, written
+            memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
+            if objective < memory[OBJECTIVE] - rounding:
+                return STALLED, made, written
+            theta[:] = theta2
+        n[:] = n_new
+        first[:] = first_new
+        second[:] = second_new
+        memory[OBJECTIVE] = objective
+        memory[LOG_LIKELIHOOD] = log_likelihood
+        memory[_BEST] = max(memory[_BEST], objective)
+        trace[written] = memory[_BEST]
+        written += 1
+        memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
+        if memory[DISTANCE] <= tol:
+            return CONVERGED, made, written
+    return RUNNING, made, written

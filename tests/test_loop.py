@@ -1,0 +1,75 @@
+"""The compiled EM runs are the readable ones: same objective, same estimates, same way there, family by family."""
+
+import numpy as np
+import pytest
+
+import bayesmix as bm
+from bayesmix.engines import climb as readable
+from bayesmix.engines.starts import start
+from bayesmix.likelihood.likelihood import Likelihood
+
+FAMILIES = {
+    "Normal": (bm.Normal(), 1, 3),
+    "full": (bm.MvNormal(), 2, 4),
+    "tied": (bm.MvNormal(covariance="tied"), 3, 3),
+    "diag": (bm.MvNormal(covariance="diag"), 3, 3),
+    "spherical": (bm.MvNormal(covariance="spherical"), 2, 3),
+    "Poisson": (bm.Poisson(), 1, 2),
+}
+
+
+def groups(component, d, k, weighted):
+    rng = np.random.default_rng(3)
+    mean = rng.normal(size=(k, d)) * 3.0
+    x = mean[rng.integers(0, k, 400)] + rng.normal(size=(400, d))
+    if isinstance(component, bm.Poisson):
+        x = rng.poisson(np.where(rng.random((400, 1)) < 0.3, 2.0, 9.0)).astype(float)
+    weights = rng.integers(0, 4, 400).astype(float) if weighted else None
+    mixture = bm.Mixture(component, k)
+    return Likelihood(component, mixture.check(x, weights), k)
+
+
+def both(monkeypatch, likelihood, params, **options):
+    monkeypatch.setattr(readable, "QUICK", 0.0)
+    slow = readable.climb(likelihood, params, **options)
+    monkeypatch.setattr(readable, "QUICK", np.inf)
+    return slow, readable.climb(likelihood, params, **options)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("accelerate", [False, True])
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_run(monkeypatch, family, accelerate, guarded, weighted):
+    """After 25 updates both stand at the same place, having gone the same way; rounding is all that differs."""
+    component, d, k = FAMILIES[family]
+    likelihood = groups(component, d, k, weighted)
+    guard = component.guard(likelihood.data, 0.3) if guarded else None
+    params = start(likelihood, "kmeans", np.random.default_rng(1))
+    slow, quick = both(monkeypatch, likelihood, params, guard=guard, accelerate=accelerate, max_iter=25)
+    assert (quick.n_passes, quick.converged, quick.collapsed) == (slow.n_passes, slow.converged, slow.collapsed)
+    np.testing.assert_allclose(quick.trace, slow.trace, rtol=1e-10)
+    assert quick.log_likelihood == pytest.approx(slow.log_likelihood, rel=1e-10)
+    for name, value in slow.params.items():
+        np.testing.assert_allclose(quick.params[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("family", ["Normal", "full", "diag", "spherical"])
+def test_same_collapse(monkeypatch, family):
+    """Two equal rows far off, and a component that claims them: both runs stop and say so."""
+    component, d, k = FAMILIES[family]
+    x = np.random.default_rng(0).normal(size=(50, d))
+    x[:2] = 20.0
+    likelihood = Likelihood(component, bm.Mixture(component, 2).check(x), 2)
+    params = likelihood.maximise_given(np.eye(2)[(x[:, 0] < 10).astype(int)], component.guard(likelihood.data, 0.1))
+    slow, quick = both(monkeypatch, likelihood, params, guard=None)
+    assert slow.collapsed and quick.collapsed
+    assert np.all(np.isfinite(quick.params["mu"]))
+
+
+def test_a_weight_of_zero_stays(monkeypatch):
+    likelihood = groups(bm.Normal(), 1, 3, False)
+    params = start(likelihood, "kmeans", np.random.default_rng(1)) | {"weights": np.array([0.4, 0.0, 0.6])}
+    slow, quick = both(monkeypatch, likelihood, params, max_iter=20)
+    assert quick.params["weights"][1] == slow.params["weights"][1] == 0.0
+    np.testing.assert_allclose(quick.params["mu"], slow.params["mu"], rtol=1e-9)
