@@ -5,8 +5,11 @@ import pytest
 
 import bayesmix as bm
 from bayesmix.engines import climb as readable
+from bayesmix.engines import loop
 from bayesmix.engines.starts import start
+from bayesmix.likelihood import kernel, op
 from bayesmix.likelihood.likelihood import Likelihood
+from bayesmix.posterior import kernel as posterior_kernel
 
 FAMILIES = {
     "Normal": (bm.Normal(), 1, 3),
@@ -73,3 +76,8 @@ def test_a_weight_of_zero_stays(monkeypatch):
     slow, quick = both(monkeypatch, likelihood, params, max_iter=20)
     assert quick.params["weights"][1] == slow.params["weights"][1] == 0.0
     np.testing.assert_allclose(quick.params["mu"], slow.params["mu"], rtol=1e-9)
+
+
+def test_every_file_that_compiles_the_kernels_in_knows_their_version():
+    """Numba and PyTensor look for changes in the outermost file only; a stale number would keep old code in caches."""
+    assert {loop.KERNEL_VERSION, op.KERNEL_VERSION, posterior_kernel.KERNEL_VERSION} == {kernel.VERSION}

@@ -12,7 +12,6 @@ equal. A run is a vector ``theta``: the logarithms of the weights (K,), then the
 ``rate``       log mu (K,); kernel ``linear``
 =============  =====================================================================================================
 
-Numba's cache on disk does not notice a change in `bayesmix.likelihood.kernel` from here: touch this file too.
 """
 
 import math
@@ -22,6 +21,7 @@ import numpy as np
 
 from ..likelihood.kernel import diagonal, full, linear
 
+KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
 DIAG, SPHERICAL, FULL, TIED, RATE = range(5)
 
@@ -179,11 +179,12 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
     matrix = np.zeros((d, d))
     all_rows = 0.0
     for k in range(k_all):
+        at = at_rest + k * size
         rows = n[k] + guard_n
         all_rows += rows
         if kind == FULL:
             if not rows > 0.0:
-                out[at_rest + k * size : at_rest + (k + 1) * size] = theta[at_rest + k * size : at_rest + (k + 1) * size]
+                out[at : at + size] = theta[at : at + size]
                 continue
             matrix[:, :] = 0.0
         for i in range(d):
@@ -192,7 +193,7 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
                 scatter = second[(k * d + i) * d + j] - shift * first[k * d + j] + guard_second[i * d + j]
                 matrix[i, j] += scatter / rows if kind == FULL else scatter
         if kind == FULL:
-            if not _inverse_lower(matrix, d, out[at_rest + k * size : at_rest + (k + 1) * size]):
+            if not _inverse_lower(matrix, d, out[at : at + size]):
                 return False
     if kind == TIED:
         return _inverse_lower(matrix / all_rows, d, out[at_rest:])
@@ -279,9 +280,7 @@ def begin(kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, 
     memory[:] = 0.0
     memory[_LONGEST] = 1.0
     memory[DISTANCE] = np.inf
-    log_likelihood, objective = _visit(
-        kind, theta, x, row_weights, n.shape[0], guard_n, guard_second, n, first, second
-    )
+    log_likelihood, objective = _visit(kind, theta, x, row_weights, n.shape[0], guard_n, guard_second, n, first, second)
     memory[LOG_LIKELIHOOD] = log_likelihood + log_base_measure
     memory[OBJECTIVE] = objective + log_base_measure
     memory[_BEST] = memory[OBJECTIVE]
@@ -355,8 +354,8 @@ def advance(
         if length < np.inf and length > 1.0:
             bounded = min(length, memory[_LONGEST])
             for i in range(size):
-                start = jump[i]
-                jump[i] = start + 2.0 * bounded * (theta1[i] - start) + bounded**2 * (theta2[i] - 2.0 * theta1[i] + start)
+                first_step = theta1[i] - jump[i]
+                jump[i] += 2.0 * bounded * first_step + bounded**2 * (theta2[i] - theta1[i] - first_step)
             largest = jump[:k_all].max()
             total = 0.0
             for k in range(k_all):

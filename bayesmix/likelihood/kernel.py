@@ -34,7 +34,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-BLOCK = 128  # rows per block: K x BLOCK doubles stay in the first-level cache for K up to about 30
+VERSION = 3  # raise with every change here, and with it the number in each file that compiles these functions in
+BLOCK = 128  # rows per block: what a block needs stays in the first- and second-level cache
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 # Reassociation and contraction let the compiler vectorise sums; NaN and infinity keep their meaning (no nnan, ninf).
@@ -144,6 +145,175 @@ def _load_block(x, start, rows, block):
             block[d, i] = x[start + i, d]
 
 
+# The loops below take features two at a time, and matrices in tiles of two lines and four columns: what is loaded for
+# one is used for all. An odd feature out comes first, where it needs no tile.
+@_inlined
+def _diagonal_exponent(block, mu, inv_sigma, constant, joint, rows):
+    """Write constant - sum_d ((x_d - mu_d) / sigma_d)^2 / 2 into joint (BLOCK,)."""
+    n_features = block.shape[0]
+    d = n_features % 2
+    if d == 1:
+        m0, h0 = mu[0], 0.5 * inv_sigma[0] * inv_sigma[0]
+        for i in range(rows):
+            c0 = block[0, i] - m0
+            joint[i] = constant - h0 * c0 * c0
+    else:
+        for i in range(rows):
+            joint[i] = constant
+    while d < n_features:
+        m0, h0 = mu[d], 0.5 * inv_sigma[d] * inv_sigma[d]
+        m1, h1 = mu[d + 1], 0.5 * inv_sigma[d + 1] * inv_sigma[d + 1]
+        for i in range(rows):
+            c0 = block[d, i] - m0
+            c1 = block[d + 1, i] - m1
+            joint[i] -= h0 * c0 * c0 + h1 * c1 * c1
+        d += 2
+
+
+@_inlined
+def _add_diagonal_moments(block, mu, responsibility, first, second, rows):
+    """Add the sums over a block of r (x_d - mu_d) and r (x_d - mu_d)^2 to first and second, (D,)."""
+    n_features = block.shape[0]
+    d = n_features % 2
+    if d == 1:
+        m0 = mu[0]
+        s0, t0 = 0.0, 0.0
+        for i in range(rows):
+            c0 = block[0, i] - m0
+            r0 = responsibility[i] * c0
+            s0 += r0
+            t0 += r0 * c0
+        first[0] += s0
+        second[0] += t0
+    while d < n_features:
+        m0, m1 = mu[d], mu[d + 1]
+        s0, t0, s1, t1 = 0.0, 0.0, 0.0, 0.0
+        for i in range(rows):
+            c0 = block[d, i] - m0
+            c1 = block[d + 1, i] - m1
+            r0 = responsibility[i] * c0
+            r1 = responsibility[i] * c1
+            s0 += r0
+            t0 += r0 * c0
+            s1 += r1
+            t1 += r1 * c1
+        first[d] += s0
+        second[d] += t0
+        first[d + 1] += s1
+        second[d + 1] += t1
+        d += 2
+
+
+@_inlined
+def _centre(block, mu, centred, rows):
+    """Write x - mu of a block, one feature per line, into centred (D, BLOCK)."""
+    for d in range(block.shape[0]):
+        m = mu[d]
+        for i in range(rows):
+            centred[d, i] = block[d, i] - m
+
+
+@_inlined
+def _full_exponent(centred, factor, constant, lines, joint, rows):
+    """Write constant - |P c|^2 / 2 into joint (BLOCK,); P (D, D) lower, c the columns of centred; lines (2, BLOCK)."""
+    n_features = centred.shape[0]
+    d = n_features % 2
+    if d == 1:
+        h = 0.5 * factor[0, 0] * factor[0, 0]
+        for i in range(rows):
+            joint[i] = constant - h * centred[0, i] * centred[0, i]
+    else:
+        for i in range(rows):
+            joint[i] = constant
+    while d < n_features:
+        p0, q0, q1 = factor[d, d], factor[d + 1, d], factor[d + 1, d + 1]
+        for i in range(rows):
+            lines[0, i] = p0 * centred[d, i]
+            lines[1, i] = q0 * centred[d, i] + q1 * centred[d + 1, i]
+        e = 0
+        while e + 4 <= d:
+            p0, p1, p2, p3 = factor[d, e], factor[d, e + 1], factor[d, e + 2], factor[d, e + 3]
+            q0, q1, q2, q3 = factor[d + 1, e], factor[d + 1, e + 1], factor[d + 1, e + 2], factor[d + 1, e + 3]
+            for i in range(rows):
+                c0, c1, c2, c3 = centred[e, i], centred[e + 1, i], centred[e + 2, i], centred[e + 3, i]
+                lines[0, i] += p0 * c0 + p1 * c1 + p2 * c2 + p3 * c3
+                lines[1, i] += q0 * c0 + q1 * c1 + q2 * c2 + q3 * c3
+            e += 4
+        while e < d:
+            p0, q0 = factor[d, e], factor[d + 1, e]
+            for i in range(rows):
+                lines[0, i] += p0 * centred[e, i]
+                lines[1, i] += q0 * centred[e, i]
+            e += 1
+        for i in range(rows):
+            joint[i] -= 0.5 * (lines[0, i] * lines[0, i] + lines[1, i] * lines[1, i])
+        d += 2
+
+
+@_inlined
+def _add_full_moments(centred, lines, responsibility, first, second, rows):
+    """Add the sums over a block of r c to first (D,), and of r c c' to the lower triangle of second (D, D)."""
+    n_features = centred.shape[0]
+    d = n_features % 2
+    if d == 1:
+        s0, t0 = 0.0, 0.0
+        for i in range(rows):
+            r0 = responsibility[i] * centred[0, i]
+            s0 += r0
+            t0 += r0 * centred[0, i]
+        first[0] += s0
+        second[0, 0] += t0
+    while d < n_features:
+        s0, s1, t00, t10, t11 = 0.0, 0.0, 0.0, 0.0, 0.0
+        for i in range(rows):
+            c0, c1 = centred[d, i], centred[d + 1, i]
+            r0, r1 = responsibility[i] * c0, responsibility[i] * c1
+            lines[0, i] = r0
+            lines[1, i] = r1
+            s0 += r0
+            s1 += r1
+            t00 += r0 * c0
+            t10 += r1 * c0
+            t11 += r1 * c1
+        first[d] += s0
+        first[d + 1] += s1
+        second[d, d] += t00
+        second[d + 1, d] += t10
+        second[d + 1, d + 1] += t11
+        e = 0
+        while e + 4 <= d:
+            t00, t01, t02, t03, t10, t11, t12, t13 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+            for i in range(rows):
+                r0, r1 = lines[0, i], lines[1, i]
+                c0, c1, c2, c3 = centred[e, i], centred[e + 1, i], centred[e + 2, i], centred[e + 3, i]
+                t00 += r0 * c0
+                t01 += r0 * c1
+                t02 += r0 * c2
+                t03 += r0 * c3
+                t10 += r1 * c0
+                t11 += r1 * c1
+                t12 += r1 * c2
+                t13 += r1 * c3
+            second[d, e] += t00
+            second[d, e + 1] += t01
+            second[d, e + 2] += t02
+            second[d, e + 3] += t03
+            second[d + 1, e] += t10
+            second[d + 1, e + 1] += t11
+            second[d + 1, e + 2] += t12
+            second[d + 1, e + 3] += t13
+            e += 4
+        while e < d:
+            t00, t10 = 0.0, 0.0
+            for i in range(rows):
+                t00 += lines[0, i] * centred[e, i]
+                t10 += lines[1, i] * centred[e, i]
+            second[d, e] += t00
+            second[d + 1, e] += t10
+            e += 1
+        d += 2
+
+
 @_compiled
 def diagonal(x, row_weights, log_weights, mu, inv_sigma):
     """Normal components with independent features; see the module's table."""
@@ -166,15 +336,7 @@ def diagonal(x, row_weights, log_weights, mu, inv_sigma):
         rows = min(BLOCK, n_obs - start)
         _load_block(x, start, rows, block)
         for k in range(n_components):
-            c = constant[k]
-            for i in range(rows):
-                joint[k, i] = c
-            for d in range(n_features):
-                m = mu[k, d]
-                s = inv_sigma[k, d]
-                for i in range(rows):
-                    z = (block[d, i] - m) * s
-                    joint[k, i] -= 0.5 * z * z
+            _diagonal_exponent(block, mu[k], inv_sigma[k], constant[k], joint[k], rows)
         log_likelihood += _softmax_block(joint, largest, total, row_weights, start, rows)
         if log_likelihood == -np.inf:
             break
@@ -183,17 +345,7 @@ def diagonal(x, row_weights, log_weights, mu, inv_sigma):
             for i in range(rows):
                 s0 += joint[k, i]
             n[k] += s0
-            for d in range(n_features):
-                m = mu[k, d]
-                s1 = 0.0
-                s2 = 0.0
-                for i in range(rows):
-                    centred = block[d, i] - m
-                    r = joint[k, i] * centred
-                    s1 += r
-                    s2 += r * centred
-                first[k, d] += s1
-                second[k, d] += s2
+            _add_diagonal_moments(block, mu[k], joint[k], first[k], second[k], rows)
     return log_likelihood, n, first, second
 
 
@@ -209,7 +361,7 @@ def full(x, row_weights, log_weights, mu, precision_factor):
             constant[k] += math.log(precision_factor[k, d, d])
     block = np.empty((n_features, BLOCK))
     centred = np.empty((n_features, BLOCK))
-    line = np.empty(BLOCK)
+    lines = np.empty((2, BLOCK))
     joint = np.empty((n_components, BLOCK))
     largest = np.empty(BLOCK)
     total = np.empty(BLOCK)
@@ -221,23 +373,8 @@ def full(x, row_weights, log_weights, mu, precision_factor):
         rows = min(BLOCK, n_obs - start)
         _load_block(x, start, rows, block)
         for k in range(n_components):
-            c = constant[k]
-            for i in range(rows):
-                joint[k, i] = c
-            for d in range(n_features):
-                m = mu[k, d]
-                for i in range(rows):
-                    centred[d, i] = block[d, i] - m
-            for d in range(n_features):
-                p = precision_factor[k, d, d]
-                for i in range(rows):
-                    line[i] = p * centred[d, i]
-                for e in range(d):
-                    p = precision_factor[k, d, e]
-                    for i in range(rows):
-                        line[i] += p * centred[e, i]
-                for i in range(rows):
-                    joint[k, i] -= 0.5 * line[i] * line[i]
+            _centre(block, mu[k], centred, rows)
+            _full_exponent(centred, precision_factor[k], constant[k], lines, joint[k], rows)
         log_likelihood += _softmax_block(joint, largest, total, row_weights, start, rows)
         if log_likelihood == -np.inf:
             break
@@ -246,22 +383,8 @@ def full(x, row_weights, log_weights, mu, precision_factor):
             for i in range(rows):
                 s0 += joint[k, i]
             n[k] += s0
-            for d in range(n_features):
-                m = mu[k, d]
-                for i in range(rows):
-                    centred[d, i] = block[d, i] - m
-            for d in range(n_features):
-                s1 = 0.0
-                for i in range(rows):
-                    r = joint[k, i] * centred[d, i]
-                    line[i] = r
-                    s1 += r
-                first[k, d] += s1
-                for e in range(d + 1):
-                    s2 = 0.0
-                    for i in range(rows):
-                        s2 += line[i] * centred[e, i]
-                    second[k, d, e] += s2
+            _centre(block, mu[k], centred, rows)
+            _add_full_moments(centred, lines, joint[k], first[k], second[k], rows)
     for k in range(n_components):
         for d in range(n_features):
             for e in range(d):

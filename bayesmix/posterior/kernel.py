@@ -14,8 +14,6 @@ layout     coordinates after the weights                                        
            (M, D (D + 1) / 2) with M = K matrices, or M = 1 shared one
 ``rate``   log mu (K,)                                                             Poisson
 =========  ======================================================================  ========================
-
-Numba's cache on disk does not notice a change in `bayesmix.likelihood.kernel` from here: touch this file too.
 """
 
 import math
@@ -26,6 +24,7 @@ from numba import types
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
+KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 carray = numba.carray  # pyright: ignore[reportPrivateImportUsage]
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")
