@@ -1,4 +1,5 @@
 from . import datasets as datasets
+from . import sklearn as sklearn
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .components.base import Component as Component
@@ -8,6 +9,7 @@ from .components.poisson import Poisson as Poisson
 from .engines.advi import advi as advi
 from .engines.em import em as em
 from .engines.nuts import nuts as nuts
+from .engines.online import online_em as online_em
 from .fit import Fit as Fit
 from .mixture import Mixture as Mixture
 from .priors import LKJ as LKJ

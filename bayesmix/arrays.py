@@ -312,21 +312,41 @@ def _polars_column(series: Any) -> np.ndarray:
 def _read_dataarray(array: Any, what: str) -> _Table:
     if array.dims == ("feature",):
         array = array.expand_dims("obs")
+    array, names = dataarray_columns(array)
     labels: dict[str, Any] = {}
-    if array.ndim == 1:
-        labels["names"] = None if array.name is None else (str(array.name),)
-    if array.ndim == 2:
-        dim = "feature" if "feature" in array.dims else array.dims[-1]
-        array = array.transpose(..., dim)
-        labels["names"] = _column_names(array[dim].values) if dim in array.coords else None
+    if array.ndim in (1, 2):
+        labels["names"] = names
     if array.ndim:
         labels |= {"obs": _coordinate(array), "drop_hint": f"data.dropna({array.dims[0]!r})"}
     return _from_block(np.asarray(array.values), what, **labels)
 
 
+def dataarray_columns(array: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """DataArray with the columns along its last dimension, and their names, if it has some."""
+    if array.ndim == 1:
+        return array, None if array.name is None else (str(array.name),)
+    if array.ndim != 2:
+        return array, None
+    dim = "feature" if "feature" in array.dims else array.dims[-1]
+    array = array.transpose(..., dim)
+    return array, _column_names(array[dim].values) if dim in array.coords else None
+
+
 def _read_dataset(dataset: Any, wanted: tuple | None) -> _Table:
     if wanted and all(name in dataset.data_vars for name in wanted):
         dataset = dataset[list(wanted)]
+    variables = dataset_columns(dataset)
+    first = next(iter(variables.values()), None)
+    return _Table(
+        [np.asarray(variable.values) for variable in variables.values()],
+        tuple(str(name) for name in variables),
+        None if first is None else _coordinate(first),
+        drop_hint="data.dropna()" if first is None else f"data.dropna({first.dims[0]!r})",
+    )
+
+
+def dataset_columns(dataset: Any) -> dict:
+    """Variables of a Dataset, which are its columns; `ValueError` unless all lie along one dimension."""
     variables = dict(dataset.data_vars)
     dims = {variable.dims for variable in variables.values()}
     if len(dims) > 1 or any(len(d) != 1 for d in dims):
@@ -335,13 +355,7 @@ def _read_dataset(dataset: Any, wanted: tuple | None) -> _Table:
             "the variables of the Dataset are the columns, so all must be 1-D along one dimension: "
             f"{given}. Select those that belong together, e.g. data[[{next(iter(variables))!r}]]."
         )
-    first = next(iter(variables.values()), None)
-    return _Table(
-        [np.asarray(variable.values) for variable in variables.values()],
-        tuple(str(name) for name in variables),
-        None if first is None else _coordinate(first),
-        drop_hint="data.dropna()" if first is None else f"data.dropna({first.dims[0]!r})",
-    )
+    return variables
 
 
 def _coordinate(array: Any) -> np.ndarray | None:
@@ -510,25 +524,28 @@ def _check_finite(values: np.ndarray, labels: tuple, drop_hint: str) -> None:
     if all(np.isfinite(values[i : i + _BLOCK]).all() for i in range(0, len(values), _BLOCK)):
         return
     missing = np.isnan(values)
-    if missing.any():
-        raise ValueError(
-            f"{_count(missing.sum(), 'value is', 'values are')} missing (NaN, None, NA or masked): "
-            f"{_where(missing, labels)}. Missing values are not supported yet; "
-            f"drop those rows (e.g. {drop_hint}) or impute them."
-        )
-    infinite = np.isinf(values)
-    raise ValueError(
-        f"{_count(infinite.sum(), 'value is', 'values are')} infinite: {_where(infinite, labels)}. "
-        "Drop those rows, or find where they come from (a logarithm of zero, a division by zero, a number too large)."
-    )
-
-
-def _where(mask: np.ndarray, labels: tuple) -> str:
-    per_column = {label: n for label, n in zip(labels, mask.sum(axis=0), strict=True) if n}
+    mask = missing if missing.any() else np.isinf(values)
     rows = np.flatnonzero(mask.any(axis=1))
-    first = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
-    columns = _listing(f"{_label(label)} ({n})" for label, n in per_column.items())
-    return f"in {columns}; {_count(len(rows), 'row')}, counted from 0: {first}"
+    raise not_finite(bool(missing.any()), mask.sum(axis=0), len(rows), rows, labels, drop_hint)
+
+
+def not_finite(
+    missing: bool, per_column: np.ndarray, n_rows: int, rows: np.ndarray, labels: tuple, drop_hint: str
+) -> ValueError:
+    """Make the error for missing or infinite values: how many per column, in how many rows, the first of these."""
+    n = int(per_column.sum())
+    first = ", ".join(map(str, rows[:5])) + (", ..." if n_rows > 5 else "")
+    columns = _listing(f"{_label(label)} ({k})" for label, k in zip(labels, per_column, strict=True) if k)
+    where = f"in {columns}; {_count(n_rows, 'row')}, counted from 0: {first}"
+    if missing:
+        return ValueError(
+            f"{_count(n, 'value is', 'values are')} missing (NaN, None, NA or masked): {where}. Missing values are not "
+            f"supported yet; drop those rows (e.g. {drop_hint}) or impute them."
+        )
+    return ValueError(
+        f"{_count(n, 'value is', 'values are')} infinite: {where}. Drop those rows, or find where they come from "
+        "(a logarithm of zero, a division by zero, a number too large)."
+    )
 
 
 def _row_weights(weights: Any, n_obs: int) -> np.ndarray:

@@ -235,7 +235,7 @@ def _named(fits) -> dict[str, Fit]:
                 f"{name!r} is of type {type(fit).__name__}; only fits, as the engines return them, can be compared."
             )
         if fit.data.n_obs == 0:
-            raise ValueError(f"{name!r} has no data to compare on; pass data= to Fit.from_parameters.")
+            raise ValueError(f"{name!r} has no data to compare on: {fit.why_no_data}.")
     return named
 
 
@@ -349,8 +349,8 @@ def _parameters(fits, comparable, reference, ci_prob) -> xr.Dataset:
 def basis(fit: Fit) -> str:
     """Say what the estimates and standard errors of a fit are."""
     if fit.engine == "em":
-        methods = {"laplace": "Laplace approximation", "bootstrap": "bootstrap"}
-        method = methods.get(fit.tree.attrs.get("uncertainty", ""), "draws")
+        uncertainty = fit.tree.attrs.get("uncertainty", "draws")
+        method = "Laplace approximation" if uncertainty == "laplace" else uncertainty
         draws = f"standard deviation of its sampling distribution ({method})" if fit.has_draws else "none"
         return f"maximum-likelihood estimate; standard error: {draws}"
     if not fit.has_draws:

@@ -24,7 +24,8 @@ class Fit:
     ``sample_stats``, ``log_likelihood`` (one number per row; of large data at evenly spaced draws),
     ``posterior_predictive``, ``observed_data``, ``constant_data`` and ``labels`` (the permutation applied to each
     draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
-    from its sampling distribution if they were asked for. Parameters are called ``weights`` and as in PyMC.
+    from its sampling distribution if they were asked for, with ``standard_error`` beside them where there is a formula.
+    Parameters are called ``weights`` and as in PyMC.
 
     A fit is never changed: `bayesmix.relabel` and others return a new one.
     """
@@ -35,7 +36,18 @@ class Fit:
     # -- making ----------------------------------------------------------------------------------------------------------
     @classmethod
     def assemble(
-        cls, mixture, data, *, point=None, draws=None, trace=None, starts=None, groups=None, attrs=None, rng=None
+        cls,
+        mixture,
+        data,
+        *,
+        point=None,
+        draws=None,
+        standard_error=None,
+        trace=None,
+        starts=None,
+        groups=None,
+        attrs=None,
+        rng=None,
     ) -> "Fit":
         """Build a fit from what an engine found.
 
@@ -47,6 +59,8 @@ class Fit:
             Estimated parameters.
         draws : dict, optional
             Draws of the parameters, (chain, draw, cluster, ...).
+        standard_error : dict, optional
+            Standard errors of the parameters by a formula, shaped like `point`.
         trace, starts : optional
             Objective by iteration, and what the restarts found: both of EM.
         groups : dict of xarray.Dataset, optional
@@ -65,6 +79,8 @@ class Fit:
             tree["posterior"] = _dataset(mixture, draws, ("chain", "draw"), coords)
         if point is not None:
             tree["point"] = _dataset(mixture, point, (), coords)
+        if standard_error is not None:
+            tree["standard_error"] = _dataset(mixture, standard_error, (), coords)
         shape, dims = (
             (data.values, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
         )
@@ -74,7 +90,7 @@ class Fit:
         if trace is not None:
             tree["trace"] = xr.Dataset({"objective": (("iteration",), trace)})
         if starts is not None:
-            tree["starts"] = xr.Dataset({name: (("start",), value) for name, value in starts.items()})
+            tree["starts"] = xr.Dataset({name: (("optimum",), value) for name, value in starts.items()})
         for name, group in (groups or {}).items():
             tree[name] = group
         likelihood = mixture.n_components - 1 + mixture.component.n_free(mixture.n_components, data.n_features)
@@ -161,7 +177,7 @@ class Fit:
 
     @property
     def data(self) -> Data:
-        """The data of the fit, (obs, feature), with names and row weights."""
+        """The data of the fit, (obs, feature), with names and row weights; without rows if they were not in memory."""
         x = self.tree["observed_data"].dataset["x"]
         values = np.ascontiguousarray(x.values if x.ndim == 2 else x.values[:, None])
         weights = (
@@ -171,6 +187,26 @@ class Fit:
         )
         feature = tuple(json.loads(self.tree.attrs["feature_names"]))
         return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights)
+
+    @property
+    def n_obs(self) -> int:
+        """Number of rows that were fitted, whether they are kept in `data` or not."""
+        return int(self.tree.attrs.get("n_rows", self.data.n_obs))
+
+    @property
+    def total_weight(self) -> float:
+        """Sum of the weights of the rows that were fitted; their number when there are none."""
+        return float(self.tree.attrs.get("total_weight", self.data.total_weight))
+
+    @property
+    def why_no_data(self) -> str:
+        """Why this fit has no rows, and what gives it some: part of an error message."""
+        if "n_rows" in self.tree.attrs:
+            return (
+                "it was fitted to data that are not in memory and keeps no rows; give it some of them with "
+                "bm.Fit.from_parameters(fit.mixture, rows, **fit.estimates)"
+            )
+        return "it has no data; pass data= to Fit.from_parameters"
 
     @property
     def _paths(self):
@@ -206,12 +242,30 @@ class Fit:
         return {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in self._names}
 
     @property
+    def standard_errors(self) -> xr.Dataset:
+        r"""Standard errors of the estimates of EM, variables and dims as in group ``point``.
+
+        With ``uncertainty="laplace"`` group ``standard_error``: :math:`\sqrt{J I^{-1} J'}`, the delta method, with I the
+        observed information in free coordinates (Louis 1982) and J the derivatives of the parameter in them. With a
+        bootstrap the standard deviation over the replicates (Efron 1979). What is fixed has 0.
+        """
+        self._need_em("standard_errors")
+        if "standard_error" in self.tree.children:
+            return self.tree["standard_error"].to_dataset()
+        if not self.has_draws:
+            raise AttributeError(
+                'this fit has no standard errors: pass uncertainty="laplace" or "bootstrap" to bm.em; '
+                "where that was done, the message says why there are none."
+            )
+        return self.tree["posterior"].to_dataset()[self._names].std(("chain", "draw"), ddof=1)
+
+    @property
     def log_likelihood(self) -> float:
         """Log-likelihood of the data in nats: at the estimate (EM), averaged over the draws (posterior)."""
         if "log_likelihood" in self.tree.attrs:
             return float(self.tree.attrs["log_likelihood"])
         if "log_likelihood" not in self.tree.children:
-            raise ValueError("this fit has no data, so no log-likelihood; pass data= to Fit.from_parameters.")
+            raise ValueError(f"there is no log-likelihood of this fit: {self.why_no_data}.")
         return float(self.tree["log_likelihood"].dataset["x"].sum("obs").mean())
 
     @property
@@ -229,7 +283,7 @@ class Fit:
     def bic(self) -> float:
         """Bayesian information criterion -2 L + p log n, n the total weight of the rows; smaller is better (EM)."""
         self._need_em("bic")
-        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.data.total_weight))
+        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.total_weight))
 
     @property
     def aic(self) -> float:
@@ -245,12 +299,14 @@ class Fit:
         """
         self._need_em("icl")
         data = self.data
+        if data.n_obs == 0:
+            raise ValueError(f"icl needs the responsibilities of all rows, but {self.why_no_data}.")
         largest = np.asarray(self.responsibilities(data)).max(axis=1)
         weights = 1.0 if data.weights is None else data.weights
         return self.bic - 2.0 * float(np.sum(weights * np.log(largest)))
 
     def _need_em(self, what):
-        if self.engine not in ("em", "parameters"):
+        if self.engine not in ("em", "online_em", "parameters"):
             raise AttributeError(
                 f"{what} belongs to a maximum-likelihood fit, but this one is by {self.engine.upper()}; "
                 "bm.compare gives elpd, which all engines have."
@@ -380,7 +436,7 @@ class Fit:
 
     def __repr__(self):
         groups = ", ".join(self.tree.children)
-        return f"<Fit by {self.engine}: {self.mixture}; {self.data.n_obs} rows; groups {groups}>\n{self.message}"
+        return f"<Fit by {self.engine}: {self.mixture}; {self.n_obs} rows; groups {groups}>\n{self.message}"
 
 
 def _coords(mixture: Mixture, data: Data) -> dict:

@@ -97,15 +97,8 @@ class Mixture:
         self.component.check_data(checked, self.n_components)
         self.component.check_priors(checked)
         check_distinct_rows(checked, self.n_components)
-        needed = self.n_components * (checked.n_features + 1)
-        if checked.weights is not None and checked.total_weight < min(needed, checked.n_obs):
-            warnings.warn(
-                f"the weights sum to {checked.total_weight:.3g}, as if there were that many rows, which is few for "
-                f"{self.n_components} components: weights are counts of rows. If yours are normalised, multiply them by "
-                f"the number of rows, {checked.n_obs}.",
-                UserWarning,
-                stacklevel=3,
-            )
+        if checked.weights is not None:
+            warn_of_little_weight(self, checked, stacklevel=4)
         return checked
 
     def priors(self, data, weights=None) -> Priors:
@@ -163,6 +156,19 @@ class Mixture:
         """Inverse of `to_dict`."""
         settings = {name: from_plain(value) for name, value in plain["settings"].items()}
         return cls(FAMILIES[plain["component"]](**settings), plain["n_components"], from_plain(plain["weights"]))
+
+
+def warn_of_little_weight(mixture: Mixture, data, stacklevel: int) -> None:
+    """Warn if the weights sum to fewer rows than a mixture needs."""
+    k = mixture.n_components
+    if data.total_weight < min(k * (data.n_features + 1), data.n_obs):
+        warnings.warn(
+            f"the weights sum to {data.total_weight:.3g}, as if there were that many rows, which is few for "
+            f"{k} components: weights are counts of rows. If yours are normalised, multiply them by "
+            f"the number of rows, {data.n_obs}.",
+            UserWarning,
+            stacklevel=stacklevel,
+        )
 
 
 def check_mixture(mixture, data) -> None:

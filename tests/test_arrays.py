@@ -355,7 +355,7 @@ def test_rows_of_weight_zero_do_not_count():
     with pytest.raises(ValueError, match=r"over 2 rows 1 column does not"):
         arrays.check_not_constant(data, "Normal")
     with pytest.raises(ValueError, match=r"n_components=2 but the data have 1 distinct value among 2 rows"):
-        arrays.check_enough_rows(data, 2)
+        arrays.check_distinct_rows(data, 2)
 
 
 @pytest.mark.parametrize(("offset", "scale"), [(0, -1), (32, 1.8), (1e8, 1), (0, 1e-8), (1e6, 1e6)])
@@ -412,14 +412,14 @@ def test_a_univariate_family_says_which_columns_there_are():
 
 def test_there_are_as_many_distinct_rows_as_components():
     data = as_data([1.0, 2.0, 1.0, 4.0, 2.0, -0.0, 0.0])
-    arrays.check_enough_rows(data, 4)
+    arrays.check_distinct_rows(data, 4)
     with pytest.raises(ValueError, match=r"n_components=5 but the data have 4 distinct values among 7 rows; use at m"):
-        arrays.check_enough_rows(data, 5)
+        arrays.check_distinct_rows(data, 5)
     with pytest.raises(ValueError, match=r"n_components=4 but the data have 3 rows; use at most 3"):
         arrays.check_enough_rows(as_data(X), 4)
     late = np.zeros((arrays._BLOCK + 5, 1))
     late[-1] = 1.0
-    arrays.check_enough_rows(as_data(late), 2)
+    arrays.check_distinct_rows(as_data(late), 2)
 
 
 # --- NumPy and PyTensor -------------------------------------------------------------------------

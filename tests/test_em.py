@@ -3,9 +3,11 @@
 import contextlib
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -225,6 +227,47 @@ def test_the_guard_prevents_that_collapse(spiked):
     fit = bm.em(bm.Mixture(bm.MvNormal(), n_components=2), x, init=labels, **QUIET)
     assert fit.converged, fit.message
     assert not degenerate(fit, x)
+
+
+def test_a_collapse_onto_a_line_names_the_column_and_the_weakest_guard():
+    """In geyser the durations noted at night are 2 and 4 minutes: a component of the 4s has no spread in duration."""
+    x = table("geyser")
+    four, two = np.isclose(x[:, 1], 4.0), np.isclose(x[:, 1], 2.0)
+    labels = np.where(four, 0, np.where(two, 1, np.where(x[:, 1] > 3, 2, 3)))
+    frame = pd.DataFrame(x, columns=["waiting", "duration"])
+    mixture = bm.Mixture(bm.MvNormal(), 4)
+    fit = bm.em(mixture, frame, init=labels, guard=None, **QUIET)
+    assert not fit.converged
+    assert f"Component 0 collapsed onto {four.sum()} rows (obs {np.flatnonzero(four)[0]}, " in fit.message
+    assert "along duration its variance went to zero" in fit.message
+    strength = float(re.search(r"guard=(\S+) prevents it, a tenth of that does not", fit.message)[1])
+    held = bm.em(mixture, frame, init=fit, guard=strength, **QUIET)
+    too_weak = bm.em(mixture, frame, init=fit, guard=strength / 10, **QUIET)
+    thinnest = [mixture.component.collapsed(end.estimates, end.data).min() for end in (held, too_weak)]
+    assert held.converged and thinnest[0] >= 1e-4 > thinnest[1], (held.message, thinnest)
+
+
+def test_a_collapse_onto_tied_values_names_the_rows():
+    """Lengths of fish, in eighths of an inch: the commonest one has a spike of its own."""
+    x = table("fish_length")
+    values, counts = np.unique(x, return_counts=True)
+    tied = values[counts.argmax()]
+    mixture = bm.Mixture(bm.Normal(), 2)
+    start = bm.Fit.from_parameters(mixture, weights=[0.9, 0.1], mu=[x.mean(), tied], sigma=[x.std(), 1e-3])
+    fit = bm.em(mixture, x, init=start, guard=None, **QUIET)
+    assert f"Component 1 collapsed onto {counts.max()} rows (obs {np.flatnonzero(x[:, 0] == tied)[0]}, " in fit.message
+    assert bm.em(mixture, x, init=start, **QUIET).converged  # the default guard holds it
+
+
+def test_the_search_says_how_many_starts_found_the_optimum():
+    """wreath has 14 groups, and starts end in many places: hits are counted and add up to no more than the starts."""
+    fit = bm.em(bm.Mixture(bm.MvNormal(covariance="tied"), 14), table("wreath"), random_seed=1, **QUIET)
+    found = fit.tree["starts"].to_dataset()
+    first, starts = map(int, re.search(r"(\d+) of (\d+) starts led there; the next best", fit.message).groups())
+    assert found["hits"].values[0] == first
+    assert found["hits"].values.sum() <= starts
+    sound = found["log_likelihood"].values[~found["degenerate"].values]
+    assert np.all(np.diff(sound) < 0)
 
 
 def test_equal_rows_do_not_win_a_search(spiked):

@@ -7,7 +7,7 @@ import bayesmix as bm
 from bayesmix.engines import climb as readable
 from bayesmix.engines import loop
 from bayesmix.engines.starts import start
-from bayesmix.likelihood import kernel, op
+from bayesmix.likelihood import formula, kernel, op
 from bayesmix.likelihood.likelihood import Likelihood
 from bayesmix.posterior import kernel as posterior_kernel
 
@@ -81,3 +81,59 @@ def test_a_weight_of_zero_stays(monkeypatch):
 def test_every_file_that_compiles_the_kernels_in_knows_their_version():
     """Numba and PyTensor look for changes in the outermost file only; a stale number would keep old code in caches."""
     assert {loop.KERNEL_VERSION, op.KERNEL_VERSION, posterior_kernel.KERNEL_VERSION} == {kernel.VERSION}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_gradient(family, weighted):
+    component, d, k = FAMILIES[family]
+    likelihood = groups(component, d, k, weighted)
+    vector = likelihood.to_vector(start(likelihood, "kmeans", np.random.default_rng(1)))
+    for guard in (None, component.guard(likelihood.data, 0.3)):
+        value, gradient = likelihood.value_and_gradient(vector, guard)
+        quick_value, quick_gradient = readable._gradient(likelihood, guard)(vector)
+        assert quick_value == pytest.approx(value, rel=1e-13)
+        np.testing.assert_allclose(quick_gradient, gradient, rtol=1e-10, atol=1e-9)
+
+
+# -- the quasi-Newton finish -------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("family", ["Normal", "full"])
+@pytest.mark.parametrize("guarded", [False, True])
+def test_slow_runs_arrive(family, guarded):
+    """Groups one standard deviation apart, where EM needs thousands of updates: the gradient vanishes all the same.
+
+    Its size is measured in nats per standard error; there is nothing to gain beyond half the squared Newton step.
+    """
+    d, k = (1, 3) if family == "Normal" else (2, 3)
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(k, d))[rng.integers(0, k, 5000)] + rng.normal(size=(5000, d)) * rng.uniform(
+        0.5, 1.5, (5000, 1)
+    )
+    component = FAMILIES[family][0]
+    likelihood = Likelihood(component, bm.Mixture(component, k).check(x), k)
+    guard = component.guard(likelihood.data, 0.05) if guarded else None
+    params = start(likelihood, "kmeans", np.random.default_rng(1))
+    run = readable.climb(likelihood, params, guard=guard)
+    assert run.converged and run.n_passes < 1000, (run.n_passes, run.distance)
+    vector = likelihood.to_vector(run.params)
+    _, gradient = likelihood.value_and_gradient(vector, guard)
+    information = likelihood.information(vector, guard)
+    assert np.linalg.eigvalsh(information).min() > 0  # a maximum
+    assert 0.5 * gradient @ np.linalg.solve(information, gradient) < 1e-8 * abs(run.objective) * 1e-2
+    assert np.all(np.diff(run.trace) >= 0)
+    plain = readable.climb(likelihood, params, guard=guard, accelerate=False, max_iter=300)
+    assert run.objective >= plain.objective - 1e-9 * abs(plain.objective)
+
+
+def test_threads_change_nothing():
+    """A pass over many rows is added up in the same parts by any number of threads; and is the formula's sum."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60_000, 2)) + 3.0 * rng.integers(0, 2, (60_000, 1))
+    mixture = bm.Mixture(bm.MvNormal(), 2)
+    one, two = (Likelihood(mixture.component, mixture.check(x), 2, cores=cores) for cores in (1, 2))
+    params = start(one, "kmeans", np.random.default_rng(1))
+    for left, right in zip(one.statistics(params), two.statistics(params), strict=True):
+        np.testing.assert_array_equal(left, right)
+    own = {name: value for name, value in params.items() if name != "weights"}
+    total = formula.log_likelihood(mixture.component, x, np.log(params["weights"]), own).sum()
+    assert one.log_likelihood(params) == pytest.approx(total, rel=1e-12)

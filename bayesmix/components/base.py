@@ -139,6 +139,10 @@ class Component(ABC):
         """How thin each component is against the spread within components: (cluster,), about 1, and 0 for a spike."""
         return np.ones(len(next(iter(params.values()))))
 
+    def thin_direction(self, params: dict, k: int) -> np.ndarray | None:
+        """Unit vector (feature,) along which component k is thinnest, in standard deviations within components."""
+        return None
+
     # -- free coordinates ----------------------------------------------------------------------------------------------
     @abstractmethod
     def n_free(self, n_components: int, n_features: int) -> int:
@@ -155,6 +159,17 @@ class Component(ABC):
     @abstractmethod
     def vector_gradient(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Gradient in free coordinates (n_free,), from the gradient in the kernel's arguments."""
+
+    @abstractmethod
+    def vector_curvature(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """Second derivatives of the kernel's arguments in free coordinates, times the gradient in them, summed.
+
+        (n_free, n_free): the derivative of `vector_gradient` with d_a and d_b held fixed.
+        """
+
+    @abstractmethod
+    def vector_jacobian(self, params: dict) -> dict:
+        """Derivatives of the parameters in free coordinates, (cluster, ..., n_free) each: those of `from_vector`."""
 
     @abstractmethod
     def coordinate_scale(self, params: dict) -> np.ndarray:

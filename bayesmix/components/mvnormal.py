@@ -233,6 +233,11 @@ class MvNormal(Component):
         sd = np.sqrt(params["weights"] @ diagonal_of(params["cov"]))
         return np.linalg.eigvalsh(params["cov"] / (sd[:, None] * sd))[:, 0]
 
+    def thin_direction(self, params, k):
+        """Eigenvector of that smallest eigenvalue."""
+        sd = np.sqrt(params["weights"] @ diagonal_of(params["cov"]))
+        return np.linalg.eigh(params["cov"][k] / (sd[:, None] * sd))[1][:, 0]
+
     # -- free coordinates --------------------------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):
         """Means, and what the structure leaves free."""
@@ -251,6 +256,19 @@ class MvNormal(Component):
     def vector_gradient(self, params, d_a, d_b):
         """Gradient in the means, then in the structure's coordinates."""
         return np.concatenate([d_a.ravel(), self._structure.vector_gradient(params["cov"], d_b)])
+
+    def vector_curvature(self, params, d_a, d_b):
+        """None in the means; as the structure has it."""
+        return np.diag(np.concatenate([np.zeros(d_a.size), self._structure.vector_curvature(params["cov"], d_b)]))
+
+    def vector_jacobian(self, params):
+        """1 for the means; as the structure has it."""
+        mu, of_cov = params["mu"], self._structure.jacobian(params["cov"])
+        of_mu = np.eye(mu.size).reshape(*mu.shape, mu.size)
+        return {
+            "mu": np.concatenate([of_mu, np.zeros((*mu.shape, of_cov.shape[-1]))], axis=-1),
+            "cov": np.concatenate([np.zeros((*of_cov.shape[:-1], mu.size)), of_cov], axis=-1),
+        }
 
     def coordinate_scale(self, params):
         """Standard deviations for the means, and as the structure has it."""

@@ -126,6 +126,10 @@ class Normal(Component):
         variance = params["sigma"] ** 2
         return variance / (params["weights"] @ variance)
 
+    def thin_direction(self, params, k):
+        """There is one column."""
+        return np.ones(1)
+
     # -- free coordinates: mu and log sigma --------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):
         """Two per component."""
@@ -142,6 +146,16 @@ class Normal(Component):
     def vector_gradient(self, params, d_a, d_b):
         """D / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
         return np.concatenate([d_a[:, 0], -d_b[:, 0] / params["sigma"]])
+
+    def vector_curvature(self, params, d_a, d_b):
+        """The second derivative of 1 / sigma in log sigma is 1 / sigma."""
+        return np.diag(np.concatenate([np.zeros_like(params["mu"]), d_b[:, 0] / params["sigma"]]))
+
+    def vector_jacobian(self, params):
+        """1 for mu; d sigma / d log sigma = sigma."""
+        k = len(params["mu"])
+        none = np.zeros((k, k))
+        return {"mu": np.hstack([np.eye(k), none]), "sigma": np.hstack([none, np.diag(params["sigma"])])}
 
     def coordinate_scale(self, params):
         """Sigma for the means, 1 for log sigma."""

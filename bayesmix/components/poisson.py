@@ -132,6 +132,14 @@ class Poisson(Component):
         """D / d log mu = d / d eta + mu d / d A."""
         return d_a[:, 0] + params["mu"] * d_b
 
+    def vector_curvature(self, params, d_a, d_b):
+        """Eta is the coordinate; the second derivative of A = mu in log mu is mu."""
+        return np.diag(params["mu"] * d_b)
+
+    def vector_jacobian(self, params):
+        """D mu / d log mu = mu."""
+        return {"mu": np.diag(params["mu"])}
+
     def coordinate_scale(self, params):
         """1 for the logarithm of the rates."""
         return np.ones_like(params["mu"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from ..chunks import refuse_streamed
 from ..fit import Fit
 from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
@@ -79,6 +80,7 @@ def advi(
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
+    refuse_streamed(data, "bm.advi")
     checked = mixture.check(data, weights)
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')

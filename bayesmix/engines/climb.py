@@ -1,15 +1,20 @@
 """One run of EM from one start, accelerated by SQUAREM, with a monotone safeguard."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from ..components.base import Guard, Statistics
 from ..likelihood.formula import log_of_weights
 from ..likelihood.likelihood import Likelihood, interruptible
+from .finish import finish
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
+BEFORE_FINISH = 50  # updates, and one more for every two parameters, before quasi-Newton steps take over
+MOST_FINISH = 500  # passes of these at a time
+AFTER_FINISH = 20  # updates that make sure of the end
 QUICK = 2e6  # nanoseconds: runs whose pass is shorter are compiled whole
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
@@ -39,7 +44,6 @@ class _Place:
     objective: float
 
 
-@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a collapse is noticed by what is not finite
 def climb(
     likelihood: Likelihood,
     params: dict,
@@ -54,11 +58,74 @@ def climb(
     The distance is projected from the length of the last EM step and the slowest rate of convergence seen lately,
     step / (1 - rate), in units of the components' standard deviations and of logarithms. With `accelerate` every
     second step extrapolates two EM steps (SQUAREM, Varadhan & Roland 2008, scheme S3), and is taken back where it
-    lowers the objective. Every EM update counts as one iteration. Where a pass is short and the family has a compiled
-    M-step, the same algorithm runs compiled (`bayesmix.engines.loop`).
+    lowers the objective; a run that is still on its way after 50 updates, and one for every two parameters, goes on
+    by quasi-Newton steps on the exact gradient (`bayesmix.engines.finish`), and what these leave is for EM again.
+    Every EM update and every evaluation of the gradient counts as one iteration.
     """
-    if _is_quick(likelihood):
-        return _climb_compiled(likelihood, params, guard, max_iter, tol, accelerate)
+    first = min(max_iter, BEFORE_FINISH + likelihood.n_parameters // 2) if accelerate else max_iter
+    run = _updates(likelihood, params, guard, first, tol, accelerate)
+    while not (run.converged or run.collapsed or run.stalled or run.n_passes >= max_iter):
+        gradient = _gradient(likelihood, guard)
+        found = finish(likelihood, run.params, gradient, min(MOST_FINISH, max_iter - run.n_passes))
+        better = found is not None and found.trace[-1] > run.objective and not _is_thinner(likelihood, found, run)
+        if found is not None and better:
+            left = max_iter - run.n_passes - found.n_passes
+            after = _updates(likelihood, found.params, guard, max(0, min(AFTER_FINISH, left)), tol, accelerate)
+        else:
+            after = _updates(likelihood, run.params, guard, min(first, max_iter - run.n_passes), tol, accelerate)
+        if after.collapsed and not np.isfinite(after.objective):
+            return replace(run, collapsed=True)
+        run = _joined(run, found, after, better, tol)
+    return run
+
+
+def _joined(run, found, after, better, tol):
+    """A run, the quasi-Newton steps behind it, and the updates behind these, as one run."""
+    steps, left = (found.trace, found.distance) if better else (np.empty(0), np.inf)
+    n_passes = run.n_passes + after.n_passes + (0 if found is None else found.n_passes)
+    trace = np.maximum.accumulate(np.concatenate([run.trace, steps, after.trace[1:]]))
+    distance = min(after.distance, left)
+    converged = after.converged or (better and not after.collapsed and distance <= tol)
+    return replace(after, trace=trace, n_passes=n_passes, distance=distance, converged=converged)
+
+
+def _is_thinner(likelihood, found, run):
+    """Has a component lost so much of its spread that quasi-Newton steps may be on the way to a collapse?"""
+    thin = likelihood.component.collapsed
+    return bool(thin(found.params, likelihood.data).min() < 1e-2 * thin(run.params, likelihood.data).min())
+
+
+def _updates(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+    """EM updates: compiled (`bayesmix.engines.loop`) where a pass is short and the family has a compiled M-step."""
+    way = _updates_compiled if _is_quick(likelihood) else _updates_in_python
+    return way(likelihood, params, guard, max_iter, tol, accelerate)
+
+
+def _gradient(likelihood, guard):
+    """The objective and its gradient as a function of free coordinates: compiled where the updates are."""
+    if not _is_quick(likelihood):
+        return lambda vector: likelihood.value_and_gradient(vector, guard)
+    from . import loop
+
+    kind = loop.STEPS[likelihood.component.compiled_step]
+    x, row_weights, base = likelihood.rows
+    imagined: Any = _guard_arrays(likelihood, guard)
+
+    def gradient(vector):
+        with interruptible():
+            value, slope = loop.value_and_gradient(kind, vector, likelihood.n_components, x, row_weights, *imagined)
+        return value + base, slope
+
+    return gradient
+
+
+def _guard_arrays(likelihood, guard):
+    width = likelihood.rows.x.shape[1]
+    return (0.0, np.zeros(width**2)) if guard is None else (float(guard.n), np.ravel(guard.second).astype(float))
+
+
+@np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a collapse is noticed by what is not finite
+def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
     place = _visit(likelihood, params, guard)
     if place is None:
         return Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
@@ -144,18 +211,19 @@ def climb(
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
     """Has the family a compiled step, and is a pass so short that Python around it would be felt?"""
-    return likelihood.component.compiled_step is not None and _pass_cost(likelihood) < QUICK
+    compiled = likelihood.has_rows and likelihood.component.compiled_step is not None
+    return compiled and pass_cost(likelihood) < QUICK
 
 
-def _pass_cost(likelihood):
+def pass_cost(likelihood):
     """Rough cost of a pass, in nanoseconds on one core."""
     rows, width = likelihood.rows.x.shape
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
     return rows * likelihood.n_components * (4.0 + 0.2 * per_row)
 
 
-def _climb_compiled(likelihood, params, guard, max_iter, tol, accelerate):
-    """`climb` in compiled code, which is left every tenth of a second so that an interrupt is heard."""
+def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+    """The same in compiled code, which is left every tenth of a second so that an interrupt is heard."""
     from . import loop
 
     component, k = likelihood.component, likelihood.n_components
@@ -168,23 +236,20 @@ def _climb_compiled(likelihood, params, guard, max_iter, tol, accelerate):
     width = x.shape[1]
     second = np.empty({"full": k * width**2, "diagonal": k * width, "linear": 0}[component.kernel])
     n, first, memory = np.empty(k), np.empty(k * width), np.zeros(loop.MEMORY)
-    guard_n = 0.0 if guard is None else float(guard.n)
-    guard_second = np.zeros(width**2) if guard is None else np.ravel(guard.second).astype(float)
-    state = (kind, theta, x, row_weights, base, guard_n, guard_second, n, first, second, memory)
+    state: Any = (kind, theta, x, row_weights, base, *_guard_arrays(likelihood, guard), n, first, second, memory)
     with interruptible():
         if not loop.begin(*state):
             return failed
     scale = _coordinate_scale(likelihood, params)
     rounding = 1e-13 * max(1.0, abs(memory[loop.OBJECTIVE]) + 2.0 * abs(base))
     traces, used, outcome = [memory[[loop.OBJECTIVE]]], 0, loop.RUNNING
-    at_once = max(10, int(1e8 / _pass_cost(likelihood)))
+    advance: Any = loop.advance
+    at_once = max(10, int(1e8 / pass_cost(likelihood)))
     while outcome == loop.RUNNING and used < max_iter:
         budget = min(at_once, max_iter - used)
         trace = np.empty(budget + 1)
         with interruptible():
-            outcome, made, written = loop.advance(
-                *state, scale, budget, tol, accelerate, rounding, NOISE, COLLAPSED, trace
-            )
+            outcome, made, written = advance(*state, scale, budget, tol, accelerate, rounding, NOISE, COLLAPSED, trace)
         used += made
         traces.append(trace[:written])
     distance = float(memory[loop.DISTANCE])

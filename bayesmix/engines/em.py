@@ -1,30 +1,36 @@
 """Maximum likelihood by the EM algorithm."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from ..chunks import look, source_of
 from ..components.base import Guard
+from ..cores import available_cores
 from ..fit import Fit
-from ..likelihood.formula import log_of_weights
-from ..likelihood.formula import responsibilities as posterior_of_labels
 from ..likelihood.likelihood import Likelihood
+from ..likelihood.streamed import StreamedLikelihood
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
-from .climb import Climb, climb
+from .climb import Climb, climb, pass_cost
+from .collapse import describe_collapse
 from .guard import settled_guard
 from .starts import STRATEGIES, from_responsibilities, one_hot, start
 
 SPURIOUS = 1e-4  # smallest variance of a component, against that within all components, of an optimum taken seriously
 SHORT_RUN = 40  # passes of a short run
 SUBSAMPLE = 2000  # rows of a short run
-N_STARTS = 60  # with n_init="auto"
+N_STARTS = 60  # with n_init="auto", at least
+MOST_STARTS = 240  # where passes are short
+MOST_BATCHES = 8  # of so many starts, while the best optimum was found by one start only
 INTERRUPTED = "The search over starts was interrupted: this is the best optimum of the starts tried until then."
 DRAWS_FROM = {
     "laplace": "the normal (Laplace) approximation of the estimate's sampling distribution",
     "bootstrap": "refits to resampled rows (nonparametric bootstrap)",
+    "parametric bootstrap": "refits to data sets drawn from the fit (parametric bootstrap)",
+    "bayesian bootstrap": "refits to the rows under random weights (Bayesian bootstrap)",
 }
 SURVIVORS = 8  # short runs that go on to convergence
 
@@ -42,8 +48,10 @@ def em(
     guard="default",
     uncertainty: str | None = None,
     draws: int = 1000,
+    cores: int | None = None,
     random_seed=None,
     progressbar: bool = True,
+    client=None,
 ) -> Fit:
     r"""Fit a mixture by maximum likelihood, with the EM algorithm (Dempster, Laird & Rubin 1977).
 
@@ -56,15 +64,19 @@ def em(
         The specification. Its priors are not used.
     data : array_like, data frame or xarray object
         Rows of observations: 1-D or 2-D NumPy arrays and lists, pandas and polars frames, xarray objects. Names of
-        columns are kept, and columns of later data are matched by name.
+        columns are kept, and columns of later data are matched by name. Memory-mapped arrays (`numpy.memmap`), Dask
+        arrays and frames, xarray objects made of Dask arrays, and objects with ``shape`` and ``blocks()``, are read
+        piece by piece in every iteration and never held; the fit then keeps no rows either.
     weights : array_like, shape (obs,), optional
         Weight of each row; a weight of 2 counts as the row twice.
-    init : {"auto", "kmeans", "random"}, array or Fit
-        How runs start: "kmeans" by k-means from k-means++ seeds, "random" around random rows, "auto" by both.
+    init : {"auto", "kmeans", "random", "hierarchical"}, array or Fit
+        How runs start: "kmeans" by k-means from k-means++ seeds, "random" around random rows, "hierarchical" by
+        model-based agglomeration of a part of the rows, "auto" by all three.
         Or the start itself: labels (obs,), responsibilities (obs, cluster), or a `Fit` whose parameters are taken;
         then the components keep their order.
     n_init : int or "auto"
-        Number of starts. "auto" takes 60, of which the best 8 go on to convergence.
+        Number of starts. "auto" takes 60 to 240, the more the quicker they are. The best 8 that are not degenerate go on
+        to convergence; while the best optimum was found by one start only, as many starts again are made, up to 8 times.
     max_iter : int
         Largest number of EM updates of a run.
     tol : float
@@ -77,15 +89,23 @@ def em(
         the log density of :math:`2/\sqrt{n}` imaginary rows per component with the covariance pooled within
         components (after Chen & Tan 2009, with :math:`a_n = 1/\sqrt{n}`; see `bayesmix.engines.guard`). A number
         replaces :math:`a_n`. None is plain maximum likelihood.
-    uncertainty : {None, "laplace", "bootstrap"}
-        Fill ``posterior`` with draws from the estimate's sampling distribution: normal with the inverse observed
-        information, or refits to resampled rows.
+    uncertainty : {None, "laplace", "bootstrap", "parametric bootstrap", "bayesian bootstrap"}
+        Fill ``posterior`` with draws from the estimate's sampling distribution. "laplace": normal, with the inverse of
+        the observed information (Louis 1982) as covariance in free coordinates; ``standard_errors`` of the fit are then
+        those of the delta method. The others refit, each time from the estimate: to rows drawn with replacement
+        (Efron 1979), to data sets drawn from the fitted mixture, or to the rows under weights
+        n Dirichlet(1, ..., 1) (Rubin 1981).
     draws : int
         Number of such draws.
+    cores : int, optional
+        Threads of a pass over many rows, and of the bootstrap; by default as many as there are cores. They change nothing.
     random_seed : int, numpy.random.Generator or None
         The same seed gives the same result.
     progressbar : bool
         Show progress of the restarts and of the bootstrap.
+    client : distributed.Client, optional
+        Cluster whose workers hold the chunks of Dask data and visit them where they are; by default the current
+        client, if there is one.
 
     Returns
     -------
@@ -99,31 +119,42 @@ def em(
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
-    checked = mixture.check(data, weights)
-    rng = generator(random_seed)
     started = time.perf_counter()
-    _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws)
-    likelihood = Likelihood(mixture.component, checked, mixture.n_components)
+    source: Any = source_of(data, weights, client)
+    checked = mixture.check(data, weights) if source is None else None
+    rng = generator(random_seed)
+    _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cores)
+    if checked is not None:
+        threads = cores or available_cores()
+        likelihood = Likelihood(mixture.component, checked, mixture.n_components, cores=threads)
+    else:
+        _check_streamed_options(init, uncertainty)
+        assert source is not None
+        found = look(mixture, source, rng, SUBSAMPLE)
+        likelihood = StreamedLikelihood(mixture.component, found, mixture.n_components, source=source)
     given = _given_start(likelihood, init)
     penalty = _guard(likelihood, guard, rng, given)
     run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
 
     with _progress(progressbar) as progress:
         if given is not None:
-            best, spread, interrupted = climb(likelihood, given, **run), None, False
+            best, spread, interrupted, starts = climb(likelihood, given, **run), None, False, ""
         else:
-            n_starts = N_STARTS if n_init == "auto" else int(n_init)
-            finished, interrupted = search(likelihood, init, n_starts, rng, run, progress)
-            best, spread = sort_components(likelihood, finished[0]), _spread(likelihood, finished)
-        draws_of_estimate, note = None, INTERRUPTED if interrupted else ""
+            n_starts, batches = (None, MOST_BATCHES) if n_init == "auto" else (int(n_init), 1)
+            found = search(likelihood, init, n_starts, rng, run, progress, batches)
+            best, interrupted = sort_components(likelihood, found.optima[0]), found.interrupted
+            spread, starts = _spread(likelihood, found), _describe_search(likelihood, found)
+        sampling = None
         if uncertainty is not None and not (best.collapsed or interrupted):
             from .uncertainty import sampling_distribution
 
-            draws_of_estimate, note = sampling_distribution(likelihood, best, uncertainty, draws, rng, run, progress)
+            sampling = sampling_distribution(likelihood, best, uncertainty, draws, rng, run, cores, progress)
+    draws_of_estimate = None if sampling is None else sampling.draws
+    note = sampling.note if sampling else INTERRUPTED if interrupted else ""
     attrs = {
         "engine": "em",
         "converged": int(best.converged and not best.collapsed),
-        "message": " ".join(part for part in (describe(likelihood, best, penalty), note) if part),
+        "message": " ".join(part for part in (describe(likelihood, best, penalty), starts, note) if part),
         "n_passes": best.n_passes,
         "guard": "none" if penalty is None else f"Chen & Tan (2009), {penalty.n:.3g} rows per component",
         "log_likelihood": float(best.log_likelihood),
@@ -131,12 +162,18 @@ def em(
         "uncertainty": uncertainty or "none",
         "seconds": time.perf_counter() - started,
         "draws_from": DRAWS_FROM.get(uncertainty or "", "none") if draws_of_estimate else "none",
+        **(sampling.attrs if sampling else {}),
     }
+    if checked is None:
+        seen: Any = likelihood.data
+        attrs |= {"n_rows": seen.n_obs, "total_weight": float(seen.total_weight)}
+        checked = seen.without_rows()
     return Fit.assemble(
         mixture,
         checked,
         point=best.params,
         draws=draws_of_estimate,
+        standard_error=sampling.standard_error if sampling else None,
         trace=best.trace,
         starts=spread,
         attrs=attrs,
@@ -145,44 +182,100 @@ def em(
 
 
 # -- the search over starts ----------------------------------------------------------------------------------------------
-def search(
-    likelihood: Likelihood, strategy: str, n_starts: int, rng, run: dict[str, Any], progress=None
-) -> tuple[list[Climb], bool]:
-    """Short runs from many starts, the best of them to convergence: best first, degenerate optima last.
+@dataclass(frozen=True)
+class Search:
+    """Where the starts led: distinct optima, best first and degenerate ones last, and how many starts led to each."""
 
-    The second value tells whether an interrupt (Ctrl-C) ended the search early; what was found until then is returned.
+    optima: list[Climb]
+    hits: list[int]
+    n_starts: int
+    interrupted: bool = False  # by Ctrl-C: what had been found until then
+
+
+def search(
+    likelihood: Likelihood,
+    strategy: str,
+    n_starts: int | None,
+    rng: np.random.Generator,
+    run: dict[str, Any],
+    progress=None,
+    batches: int = 1,
+) -> Search:
+    """Short runs from many starts, the best of them to convergence.
+
+    Without a number there are 60, and up to 240 where they take less than about half a second in all. Of `batches`
+    batches of starts the next is made only if the best optimum so far was found by a single start.
     """
-    short_likelihood = likelihood if n_starts == 1 else subsample(likelihood, rng)
+    all_rows = n_starts == 1 and likelihood.in_memory
+    short_likelihood = likelihood if all_rows else likelihood.subsample(SUBSAMPLE, rng)
     short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
+    if n_starts is None:
+        n_starts = int(np.clip(5e8 / (SHORT_RUN * pass_cost(short_likelihood)), N_STARTS, MOST_STARTS))
     if n_starts == 1 or likelihood.n_components == 1:
-        short["max_iter"], n_starts = 0, 1
-    runs, finished, interrupted = [], [], False
+        short["max_iter"], n_starts, batches = 0, 1, 1
+    candidates: list[Climb] = []  # short runs that ended in different places,
+    counts: list[int] = []  # how many starts led there,
+    ends: list[Climb | None] = []  # and where they ended
+    made, interrupted = 0, False
     try:
-        for stream in _track(progress, rng.spawn(n_starts), "EM: short runs"):
-            runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
+        for _ in range(batches):
+            runs = []
+            try:
+                for stream in _track(progress, rng.spawn(n_starts), "EM: short runs"):
+                    runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
+            finally:
+                made += len(runs)
+                candidates, counts, ends = _with_new(short_likelihood, candidates, counts, ends, runs)
+            sound = 0
+            for i in _track(progress, _order(short_likelihood, candidates), "EM: to convergence"):
+                end = ends[i]
+                if end is None:
+                    end = _continue(likelihood, candidates[i], run, same_rows=short_likelihood is likelihood)
+                    ends[i] = end
+                sound += not is_spurious(likelihood, end)
+                if sound == SURVIVORS:
+                    break
+            found = _grouped(likelihood, ends, counts, made)
+            if n_starts == 1 or found.hits[0] > 1 or is_spurious(likelihood, found.optima[0]):
+                return found
     except KeyboardInterrupt:
-        if not runs:
+        if not candidates:
             raise
         interrupted = True
-    runs = distinct_optima(short_likelihood, _ranked(short_likelihood, runs))
-    try:
-        for candidate in _track(progress, [] if interrupted else runs[:SURVIVORS], "EM: to convergence"):
-            finished.append(_continue(likelihood, candidate, run, same_rows=short_likelihood is likelihood))
-    except KeyboardInterrupt:
-        interrupted = True
-    if not finished:  # interrupted: the best short run as it stands, on all rows
-        stopped = _continue(likelihood, runs[0], run | {"max_iter": 0}, same_rows=False)
-        finished = [replace(stopped, converged=False)]
-    return _ranked(likelihood, finished), interrupted
+    if not any(ends):  # the best short run as it stands, on all rows
+        best = _order(short_likelihood, candidates)[0]
+        ends[best] = replace(
+            _continue(likelihood, candidates[best], run | {"max_iter": 0}, same_rows=False), converged=False
+        )
+    return replace(_grouped(likelihood, ends, counts, made), interrupted=interrupted)
 
 
-def subsample(likelihood: Likelihood, rng: np.random.Generator) -> Likelihood:
-    """The likelihood of at most 2000 random rows, on which starts are tried."""
-    data = likelihood.data
-    if data.n_obs <= SUBSAMPLE:
-        return likelihood
-    rows = np.sort(rng.choice(data.n_obs, SUBSAMPLE, replace=False))
-    return Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
+def _with_new(likelihood, candidates, counts, ends, runs):
+    """Add runs to the candidates: those that ended at one of them are counted there."""
+    merged, which = distinct(likelihood, [*candidates, *runs])
+    old = len(candidates)
+    total = [0] * len(merged)
+    for i, place in enumerate(which):
+        total[place] += counts[i] if i < old else 1
+    return merged, total, [*ends, *[None] * (len(merged) - old)]
+
+
+def _order(likelihood, runs):
+    """Indices of runs, best first, degenerate ones last."""
+    ranked = _ranked(likelihood, runs)
+    places = {id(run): i for i, run in enumerate(runs)}
+    return [places[id(run)] for run in ranked]
+
+
+def _grouped(likelihood, ends, counts, n_starts) -> Search:
+    """Equal ends put together, their hits added up."""
+    found = [(end, count) for end, count in zip(ends, counts, strict=True) if end is not None]
+    merged, which = distinct(likelihood, [end for end, _ in found])
+    hits = [
+        sum(count for (_, count), place in zip(found, which, strict=True) if place == i) for i in range(len(merged))
+    ]
+    order = _order(likelihood, merged)
+    return Search([merged[i] for i in order], [hits[i] for i in order], n_starts)
 
 
 def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
@@ -201,36 +294,61 @@ def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar:
     guard = _guard(likelihood, "default", rng, None)
     run: dict[str, Any] = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
     with _progress(progressbar) as progress:
-        finished, interrupted = search(likelihood, "auto", N_STARTS, rng, run, progress)
-    if interrupted:
+        found = search(likelihood, "auto", N_STARTS, rng, run, progress)
+    if found.interrupted:
         raise KeyboardInterrupt
-    return [sort_components(likelihood, optimum) for optimum in finished]
+    return [sort_components(likelihood, optimum) for optimum in found.optima]
 
 
-def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
-    """Runs that ended in different places, in the same order; collapsed ones left out if there are others.
+def distinct(likelihood: Likelihood, runs: list[Climb]) -> tuple[list[Climb], list[int]]:
+    """Runs that ended in different places, in the order given, and for each run the one of these that it ended at.
 
     Two are the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
     """
-    kept, seen = [], []
-    for run in [run for run in runs if not run.collapsed] or runs[:1]:
+    kept, seen, which = [], [], []
+    for run in runs:
         density = likelihood.fingerprint(run.params)
-        if not any(
-            abs(run.objective - other.objective) <= 1e-7 * abs(other.objective) and np.abs(density - at).max() < 1e-3
-            for other, at in zip(kept, seen, strict=True)
-        ):
+        same = [
+            i
+            for i, (other, at) in enumerate(zip(kept, seen, strict=True))
+            if run.objective == other.objective
+            or (
+                abs(run.objective - other.objective) <= 1e-7 * abs(other.objective)
+                and np.abs(density - at).max() < 1e-3
+            )
+        ]
+        if not same:
             kept.append(run)
             seen.append(density)
-    return kept
+        which.append(same[0] if same else len(kept) - 1)
+    return kept, which
 
 
-def _spread(likelihood, finished):
-    """How the converged runs spread, as arrays over starts."""
+def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
+    """Runs that ended in different places, in the same order; collapsed ones left out if there are others."""
+    return distinct(likelihood, [run for run in runs if not run.collapsed] or runs[:1])[0]
+
+
+def _spread(likelihood, found: Search):
+    """What the starts found, as arrays over optima, best first."""
     return {
-        "log_likelihood": np.array([r.log_likelihood for r in finished]),
-        "degenerate": np.array([is_spurious(likelihood, r) for r in finished]),
-        "converged": np.array([r.converged for r in finished]),
+        "log_likelihood": np.array([run.log_likelihood for run in found.optima]),
+        "hits": np.array(found.hits),
+        "degenerate": np.array([is_spurious(likelihood, run) for run in found.optima]),
+        "converged": np.array([run.converged for run in found.optima]),
     }
+
+
+def _describe_search(likelihood, found: Search) -> str:
+    """How many starts found the best optimum, and how far the next is."""
+    if found.n_starts == 1 or found.interrupted:
+        return ""
+    sound = [run for run in found.optima if not is_spurious(likelihood, run)]
+    said = f"{found.hits[0]} of {found.n_starts} starts led there"
+    if len(sound) > 1:
+        lower = sound[0].objective - sound[1].objective
+        said += f"; the next best optimum is {lower:.3g} nats lower"
+    return said + "."
 
 
 def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
@@ -251,7 +369,7 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
     if run.collapsed or not np.isfinite(run.objective):
         return True
     data = likelihood.data
-    if likelihood.component.guard(data, 1.0) is None:
+    if not likelihood.can_collapse:
         return False
     rows = run.params["weights"] * data.total_weight
     thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
@@ -266,7 +384,7 @@ def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
-def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws):
+def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cores):
     if n_init != "auto" and (isinstance(n_init, bool) or not isinstance(n_init, int | np.integer) or n_init < 1):
         raise ValueError(f'n_init={n_init!r} but it must be "auto" or a number of starts, at least 1.')
     if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
@@ -275,13 +393,32 @@ def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws):
         raise TypeError(f"tol={tol!r} but it must be a positive number, for example 1e-8.")
     if not 0 < tol < np.inf:
         raise ValueError(f"tol={tol!r} but it must be a positive finite number, for example 1e-8.")
-    if uncertainty not in (None, "laplace", "bootstrap"):
-        raise ValueError(f'uncertainty={uncertainty!r} is not known; use None, "laplace" or "bootstrap".')
+    if uncertainty is not None and (not isinstance(uncertainty, str) or uncertainty not in DRAWS_FROM):
+        known = ", ".join(f'"{name}"' for name in DRAWS_FROM)
+        raise ValueError(f"uncertainty={uncertainty!r} is not known; use None or one of {known}.")
+    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1):
+        raise ValueError(
+            f"cores={cores!r} but it must be a whole number of threads, at least 1, or None for all cores."
+        )
     if uncertainty is not None and (isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2):
         raise ValueError(f"draws={draws!r} but it must be a whole number of draws, at least 2.")
     if isinstance(init, str) and init not in ("auto", *STRATEGIES):
         raise ValueError(
             f'init={init!r} is not known; use "auto", {", ".join(repr(s) for s in STRATEGIES)}, labels, responsibilities or a Fit.'
+        )
+
+
+def _check_streamed_options(init, uncertainty):
+    """What needs all rows cannot be had of data that are not in memory."""
+    if not isinstance(init, str | Fit):
+        raise TypeError(
+            f"init is of type {type(init).__name__}, one entry per row, but the data are not in memory; use "
+            '"auto", "kmeans", "random", or a Fit, for example of a part of the rows.'
+        )
+    if uncertainty not in (None, "laplace"):
+        raise ValueError(
+            f'uncertainty="{uncertainty}" refits to all rows in memory, where these are not; use "laplace", or a random '
+            "part of the rows."
         )
 
 
@@ -299,7 +436,10 @@ def _guard(likelihood: Likelihood, guard, rng: np.random.Generator, given: dict 
         strength = float(guard)
         if not (np.isfinite(strength) and strength > 0):
             raise ValueError(f"guard={guard!r} but its strength must be a positive number; None switches it off.")
-    rows = likelihood if given else subsample(likelihood, rng)
+    if given and not likelihood.in_memory:
+        rows = likelihood.subsample(SUBSAMPLE, np.random.default_rng(0))
+    else:
+        rows = likelihood if given else likelihood.subsample(SUBSAMPLE, rng)
     return settled_guard(rows, 2.0 * strength, rng, given)
 
 
@@ -321,7 +461,9 @@ def params_of_fit(likelihood: Likelihood, fit: Fit) -> dict:
     same_columns = fit.data.feature == data.feature or not (fit.data.named and data.named)
     if same_columns and getattr(own, "covariance", None) == getattr(component, "covariance", None):
         return fit.estimates
-    return from_responsibilities(likelihood, np.asarray(fit.responsibilities(data)))
+    if not likelihood.in_memory:
+        likelihood = likelihood.subsample(SUBSAMPLE, np.random.default_rng(0))
+    return from_responsibilities(likelihood, np.asarray(fit.responsibilities(likelihood.data)))
 
 
 def _given_start(likelihood: Likelihood, init) -> dict | None:
@@ -351,7 +493,7 @@ def describe(likelihood: Likelihood, run: Climb, guard: Guard | None) -> str:
     """Say how a run ended, in a sentence or two."""
     data = likelihood.data
     if run.collapsed:
-        return _describe_collapse(likelihood, run, guard)
+        return describe_collapse(likelihood, run, guard, is_spurious)
     light = [k for k, w in enumerate(run.params["weights"]) if w * data.total_weight < 1e-3]
     empty = f" Component {light[0]} is empty: fewer components describe the data as well." if light else ""
     if run.stalled and not run.converged:
@@ -369,35 +511,6 @@ def describe(likelihood: Likelihood, run: Climb, guard: Guard | None) -> str:
 
 def _times(n):
     return "1 iteration" if n == 1 else f"{n} iterations"
-
-
-def _describe_collapse(likelihood, run, guard):
-    component, data = likelihood.component, likelihood.data
-    thinnest = int(np.argmin(component.collapsed(run.params, data)))
-    rows = _claimed_rows(component, data, run.params, thinnest)
-    shown = ", ".join(str(data.obs[row]) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
-    held = 'Keep guard="default"' if guard is None else f"Strengthen the guard (guard={2 * guard.n:.2g})"
-    return (
-        f"Component {thinnest} collapsed onto {len(rows)} row{'' if len(rows) == 1 else 's'} (obs {shown}): its variance went "
-        f"to zero there, where the likelihood is unbounded, and the run was stopped. {held}, use fewer components, or a "
-        "covariance structure with fewer parameters."
-    )
-
-
-def _claimed_rows(component, data, params, k):
-    """Rows that component k claims, or, where it has no density any more, those at its mean."""
-    own = {name: value for name, value in params.items() if name != "weights"}
-    with np.errstate(all="ignore"):
-        try:
-            posterior = posterior_of_labels(component, data.values, log_of_weights(params["weights"]), own)
-        except np.linalg.LinAlgError:
-            posterior = np.full((data.n_obs, len(params["weights"])), np.nan)
-    if np.all(np.isfinite(posterior)):
-        return np.flatnonzero(posterior[:, k] > 0.5)
-    distance = np.abs((data.values - params["mu"].reshape(len(posterior[0]), -1)[k]) / data.values.std(axis=0)).max(
-        axis=1
-    )
-    return np.flatnonzero(distance < 1e-6)
 
 
 # -- progress ------------------------------------------------------------------------------------------------------------

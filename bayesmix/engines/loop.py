@@ -19,7 +19,7 @@ import math
 import numba
 import numpy as np
 
-from ..likelihood.kernel import diagonal, full, linear
+from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
 KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
@@ -398,3 +398,62 @@ def advance(
         if memory[DISTANCE] <= tol:
             return CONVERGED, made, written
     return RUNNING, made, written
+
+
+@_compiled
+def value_and_gradient(kind, vector, n_components, x, row_weights, guard_n, guard_second):
+    """Objective without the base measure, and its gradient, in free coordinates as `Likelihood.to_vector` has them.
+
+    These are log ratios of the weights to the last one, (K - 1,), then the coordinates of ``theta``.
+    """
+    k_all, d = n_components, x.shape[1]
+    theta = np.zeros(vector.shape[0] + 1)
+    theta[: k_all - 1] = vector[: k_all - 1]
+    theta[k_all:] = vector[k_all - 1 :]
+    largest, total = theta[:k_all].max(), 0.0
+    for k in range(k_all):
+        total += math.exp(theta[k] - largest)
+    for k in range(k_all):
+        theta[k] -= largest + math.log(total)
+    size = 0 if kind == RATE else (k_all * d * d if kind == FULL or kind == TIED else k_all * d)
+    n, first, second = np.empty(k_all), np.empty(k_all * d), np.empty(size)
+    _, objective = _visit(kind, theta, x, row_weights, k_all, guard_n, guard_second, n, first, second)
+    gradient = np.zeros(vector.shape[0])
+    all_rows = n.sum()
+    for k in range(k_all - 1):
+        gradient[k] = n[k] - all_rows * math.exp(theta[k])
+    own = gradient[k_all - 1 :]
+    if kind == RATE:
+        for k in range(k_all):
+            own[k] = first[k] - n[k] * math.exp(theta[k_all + k])
+        return objective, gradient
+    mu = theta[k_all : k_all + k_all * d].copy().reshape((k_all, d))
+    rest, of_rest = theta[k_all + k_all * d :], own[k_all * d :]
+    sums = first.reshape((k_all, d))
+    if kind == FULL or kind == TIED:
+        factor = _factors(rest, k_all, d, kind == TIED)
+        squares = second.reshape((k_all, d, d)) + guard_second.reshape((d, d))
+        of_mu, of_factor = full_score(mu, factor, n + guard_n, sums, squares)
+        at = 0
+        for k in range(k_all):
+            if kind == TIED:
+                at = 0
+            for i in range(d):
+                for j in range(i):
+                    of_rest[at] += of_factor[k, i, j]
+                    at += 1
+                of_rest[at] += of_factor[k, i, i] * factor[k, i, i]
+                at += 1
+    else:
+        inverse = np.empty((k_all, d))
+        for k in range(k_all):
+            for i in range(d):
+                inverse[k, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
+        squares = second.reshape((k_all, d)) + guard_second[:d]
+        of_mu, of_inverse = diagonal_score(mu, inverse, n + guard_n, sums, squares)
+        for k in range(k_all):
+            for i in range(d):
+                of_rest[k if kind == SPHERICAL else k * d + i] -= of_inverse[k, i] * inverse[k, i]
+    for i in range(k_all * d):
+        own[i] = of_mu[i // d, i % d]
+    return objective, gradient

@@ -1,11 +1,12 @@
 """The posterior by the No-U-Turn sampler."""
 
-import os
 import time
 
 import numpy as np
 import xarray as xr
 
+from ..chunks import refuse_streamed
+from ..cores import available_cores
 from ..fit import Fit
 from ..likelihood.likelihood import Likelihood, interruptible
 from ..mixture import Mixture, check_mixture
@@ -87,6 +88,7 @@ def nuts(
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
+    refuse_streamed(data, "bm.nuts")
     checked = mixture.check(data, weights)
     _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
@@ -147,11 +149,6 @@ def _notes(interrupted, kept, draws, n_modes):
             f"The posterior has {n_modes} modes whose evidence is within 10 nats; chains were started in {where}."
         )
     return " ".join(notes)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 # -- where chains start ----------------------------------------------------------------------------------------------------

@@ -2,13 +2,25 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
+from ..cores import in_order
 from . import kernel
 from .formula import log_likelihood, log_of_weights
+from .information import observed_information
+from .repeated import collapse
+
+N_PARTS = 8  # of many rows; sums are always added up part by part, whatever the number of threads
+MANY_ROWS = 50_000
+
+
+def _parts(n_rows: int) -> list[slice]:
+    edges = np.linspace(0, n_rows, N_PARTS + 1 if n_rows >= MANY_ROWS else 2).astype(int)
+    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
 
 
 @contextmanager
@@ -27,16 +39,43 @@ class Likelihood:
     """The log-likelihood L of a mixture of `n_components` components as a function of its parameters.
 
     Parameters are a dict with ``weights`` (cluster,) beside the family's own. In free coordinates the weights are
-    log ratios to the last weight, (cluster - 1,), in front of the family's coordinates.
+    log ratios to the last weight, (cluster - 1,), in front of the family's coordinates. Rows that repeat are collapsed
+    into weights where that pays.
     """
+
+    in_memory: ClassVar[bool] = True  # are there all rows, in `data`?
 
     component: Component
     data: Data
     n_components: int
     rows: Rows = field(init=False)
+    look_for_repetitions: bool = True
+    cores: int = 1  # threads of a pass over many rows; they change nothing, to the last bit
 
     def __post_init__(self):
-        object.__setattr__(self, "rows", self.component.rows(self.data))
+        rows = self.component.rows(self.data)
+        object.__setattr__(self, "rows", collapse(rows) if self.look_for_repetitions else rows)
+
+    @property
+    def has_rows(self) -> bool:
+        """Can the pass be made on `rows`, without `statistics`?"""
+        return True
+
+    @property
+    def can_collapse(self) -> bool:
+        """Is the likelihood unbounded, where a component shrinks onto a row?"""
+        return self.component.guard(self.few_rows(), 1.0) is not None
+
+    def few_rows(self) -> Data:
+        """A few rows, to ask the family questions with."""
+        return self.data.take(np.arange(min(self.data.n_obs, 10)))
+
+    def subsample(self, n_rows: int, rng: np.random.Generator) -> "Likelihood":
+        """The likelihood of at most `n_rows` random rows."""
+        if self.data.n_obs <= n_rows:
+            return self
+        rows = np.sort(rng.choice(self.data.n_obs, n_rows, replace=False))
+        return Likelihood(self.component, self.data.take(rows), self.n_components)
 
     @property
     def n_parameters(self) -> int:
@@ -45,14 +84,17 @@ class Likelihood:
 
     def statistics(self, params: dict) -> Statistics:
         """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
-        a, b = self.component.kernel_arguments(params)
-        x, weights, log_base_measure = self.rows
-        run = kernel.KERNELS[self.component.kernel]
+        a, b = map(np.ascontiguousarray, self.component.kernel_arguments(params))
+        x, row_weights, log_base_measure = self.rows
+        log_weights, run = log_of_weights(params["weights"]), kernel.KERNELS[self.component.kernel]
+
+        def on_part(part):
+            return run(x[part], row_weights[part] if row_weights.size else row_weights, log_weights, a, b)
+
         with interruptible():
-            log_lik, n, first, second = run(
-                x, weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), np.ascontiguousarray(b)
-            )
-        return Statistics(log_lik + log_base_measure, n, first, second)
+            parts = list(in_order(on_part, _parts(len(x)), min(self.cores, N_PARTS) if len(x) >= MANY_ROWS else 1))
+        log_lik, n, first, second = (np.sum(found, axis=0) for found in zip(*parts, strict=True))
+        return Statistics(float(log_lik) + log_base_measure, n, first, second)
 
     def log_likelihood(self, params: dict) -> float:
         """L at these parameters, in nats."""
@@ -108,16 +150,8 @@ class Likelihood:
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
 
     def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
-        """Observed information, minus the Hessian in free coordinates, by central differences of the exact gradient."""
-        size = len(vector)
-        hessian = np.empty((size, size))
-        for i in range(size):
-            step = np.zeros(size)
-            step[i] = 1e-4 * self.coordinate_scale(vector)[i]
-            above = self.value_and_gradient(vector + step, guard)[1]
-            below = self.value_and_gradient(vector - step, guard)[1]
-            hessian[i] = (below - above) / (2.0 * step[i])
-        return 0.5 * (hessian + hessian.T)
+        """Observed information, minus the Hessian of L plus the guard in free coordinates, exact (Louis 1982)."""
+        return observed_information(self.component, self.rows, self.from_vector(vector), guard)
 
     def coordinate_scale(self, vector: np.ndarray) -> np.ndarray:
         """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""

@@ -44,7 +44,7 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
     """
     data = fit.data
     if data.n_obs == 0:
-        raise ValueError("this fit has no data to draw; pass data= to Fit.from_parameters.")
+        raise ValueError(f"there is nothing to draw this fit over: {fit.why_no_data}.")
     columns = _columns(data, features)
     n = len(columns)
     size = figsize or ((6.4, 4.0) if n == 1 else (6.0, 4.8) if n == 2 else (1.9 * n + 0.6, 1.9 * n + 0.6))

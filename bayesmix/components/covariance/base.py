@@ -53,6 +53,21 @@ class Structure(ABC):
     def vector_gradient(self, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Gradient in free coordinates, from the gradient in the kernel's b."""
 
+    def vector_curvature(self, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """Second derivative of b in each coordinate, times the gradient in b: (n_free,).
+
+        1 / sigma = exp(-t), and entries of P are exp(t) on the diagonal, t below it.
+        """
+        gradient = self.vector_gradient(cov, d_b)
+        if self.kernel == "diagonal":
+            return -gradient
+        rows, columns = np.tril_indices(cov.shape[-1])
+        return np.where(np.resize(rows == columns, gradient.shape), gradient, 0.0)
+
+    @abstractmethod
+    def jacobian(self, cov: np.ndarray) -> np.ndarray:
+        """Derivatives of the covariances in free coordinates: (cluster, feature, feature, n_free)."""
+
     def coordinate_scale(self, cov: np.ndarray) -> np.ndarray:
         """Length over which the density changes in each coordinate: 1 for logarithms, entries of P by their column."""
         return np.ones(self.n_free(len(cov), cov.shape[-1]))
@@ -109,6 +124,18 @@ def factor_gradient(factor: np.ndarray, d_factor: np.ndarray) -> np.ndarray:
     gradient = d_factor[..., rows, columns].copy()
     gradient[..., rows == columns] *= diagonal_of(factor)
     return gradient
+
+
+def factor_jacobian(cov: np.ndarray) -> np.ndarray:
+    r"""Derivatives of Sigma (..., D, D) in the coordinates of `factor_to_coordinates`: (..., D, D, D (D + 1) / 2).
+
+    :math:`d\Sigma = -(L\, dP\, \Sigma + \Sigma\, dP' L')` with :math:`L = P^{-1}`; on the diagonal of P its entry is a factor.
+    """
+    rows, columns = np.tril_indices(cov.shape[-1])
+    cholesky = np.linalg.cholesky(cov)
+    half = -cholesky[..., :, None, rows] * cov[..., None, :, columns]
+    half = np.where(rows == columns, half / diagonal_of(cholesky)[..., None, None, rows], half)
+    return half + np.swapaxes(half, -2, -3)
 
 
 def factor_scale(cov: np.ndarray) -> np.ndarray:

@@ -47,6 +47,15 @@ class Diagonal(Structure):
         """D / d log sigma = -(1 / sigma) d / d (1 / sigma)."""
         return (-d_b * self.factor(cov)).ravel()
 
+    def jacobian(self, cov):
+        """D sigma^2 / d log sigma = 2 sigma^2."""
+        k, d, _ = cov.shape
+        jacobian = np.zeros((k, d, d, k, d))
+        every = np.arange(d)
+        for one in range(k):
+            jacobian[one, every, every, one, every] = 2.0 * diagonal_of(cov[one])
+        return jacobian.reshape(k, d, d, k * d)
+
     def default_prior(self, variance_matrix, n_components):
         """Scaled inverse chi-squared with 3 degrees of freedom per variance, after Fraley & Raftery (2007)."""
         d = len(variance_matrix)

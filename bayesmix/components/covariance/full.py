@@ -8,6 +8,7 @@ from .base import (
     Structure,
     coordinates_to_cov,
     factor_gradient,
+    factor_jacobian,
     factor_scale,
     factor_to_coordinates,
     precision_factor,
@@ -53,6 +54,11 @@ class Full(Structure):
     def vector_gradient(self, cov, d_b):
         """Component by component."""
         return factor_gradient(precision_factor(cov), d_b).ravel()
+
+    def jacobian(self, cov):
+        """Component by component."""
+        own = factor_jacobian(cov)[..., None, :] * np.eye(len(cov))[:, None, None, :, None]
+        return own.reshape(*cov.shape, -1)
 
     def coordinate_scale(self, cov):
         """Scale of the coordinates of P."""

@@ -55,6 +55,10 @@ class Spherical(Structure):
         """Summed over the features."""
         return (-d_b * self.factor(cov)).sum(axis=1)
 
+    def jacobian(self, cov):
+        """D sigma^2 / d log sigma = 2 sigma^2."""
+        return 2.0 * cov[..., None] * np.eye(len(cov))[:, None, None]
+
     def default_prior(self, variance_matrix, n_components):
         """Scaled inverse chi-squared with 3 degrees of freedom, from the mean variance (Fraley & Raftery 2007)."""
         d = len(variance_matrix)

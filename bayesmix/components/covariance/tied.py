@@ -7,6 +7,7 @@ from .base import (
     Structure,
     coordinates_to_cov,
     factor_gradient,
+    factor_jacobian,
     factor_scale,
     factor_to_coordinates,
     precision_factor,
@@ -57,6 +58,10 @@ class Tied(Structure):
     def vector_gradient(self, cov, d_b):
         """Summed over the components."""
         return factor_gradient(precision_factor(cov[0]), d_b.sum(axis=0))
+
+    def jacobian(self, cov):
+        """The shared matrix's, repeated."""
+        return np.repeat(factor_jacobian(cov[:1]), len(cov), axis=0)
 
     def coordinate_scale(self, cov):
         """Scale of the coordinates of P."""

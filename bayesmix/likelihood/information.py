@@ -1,0 +1,191 @@
+r"""The observed information of a mixture, exact, and the derivatives that carry it over to named parameters.
+
+Louis (1982): what the data inform about the parameters is what they would inform with known labels, less what the
+missing labels take away. With :math:`s_{nk}` and :math:`h_{nk}` the gradient and Hessian of
+:math:`\log \pi_k + \log p(x_n \mid \theta_k)`, responsibilities :math:`r_{nk}` and row weights :math:`w_n`,
+
+.. math:: -\nabla^2 L = \sum_n w_n \Big\{ \sum_k r_{nk} (-h_{nk} - s_{nk} s_{nk}') + s_n s_n' \Big\},
+          \qquad s_n = \sum_k r_{nk} s_{nk}.
+
+No term presumes an optimum, so this holds at any parameters. The sum is taken in coordinates phi in which each component
+has its own, so that the block of components k and j is
+:math:`-\delta_{kj} \sum_n w_n r_{nk} h_{nk} - \sum_n w_n r_{nk} (\delta_{kj} - r_{nj}) s_{nk} s_{nj}'`, and then
+carried over to the free coordinates theta by the chain rule, second derivatives of phi included. These coordinates are
+log pi_k and, with P the component's precision factor,
+
+- kernels ``full`` and ``diagonal``: u and V about zero, where :math:`z = (I + V) (P (x - \mu) - u)`. In units of the
+  component itself, so that neither the units of the data nor its offset cost digits;
+- kernel ``linear``: eta and A.
+"""
+
+import numpy as np
+
+from ..components.base import Component, Guard, Rows
+from .formula import log_of_weights
+
+CELLS = 2**17  # doubles of the scores of a block of rows (1 MB), unless that is few rows
+
+
+# -- in free coordinates -------------------------------------------------------------------------------------------------
+def observed_information(component: Component, rows: Rows, params: dict, guard: Guard | None = None) -> np.ndarray:
+    """Minus the Hessian of the log-likelihood and the guard in free coordinates, in nats: (parameter, parameter).
+
+    The coordinates are those of `Likelihood.to_vector`: log ratios to the last weight, then the family's. Exact at any
+    parameters whose free coordinates are finite. One pass over the data, in blocks of rows.
+    """
+    weights = params["weights"]
+    own = {name: value for name, value in params.items() if name != "weights"}
+    a, b = component.kernel_arguments(own)
+    view = _Linear(a, b) if component.kernel == "linear" else _Gaussian(a, b)
+    gradient, missing = _one_pass(view, rows, log_of_weights(weights))
+    gradient = view.with_guard(gradient, guard)
+    k, m = gradient.shape
+    hessian = missing.reshape(k, m, k, m)
+    hessian[range(k), :, range(k), :] += view.complete_hessian(gradient, guard)
+
+    size = component.n_free(k, a.shape[1])
+    chain = np.zeros((k, m, k - 1 + size))  # d phi / d theta
+    chain[:, 0, : k - 1] = (np.eye(k) - weights)[:, : k - 1]
+    for at in np.ndindex(k, m - 1):
+        one = np.zeros((k, m - 1))
+        one[at] = 1.0
+        chain[at[0], 1 + at[1], k - 1 :] = component.vector_gradient(own, *view.in_arguments(one))
+    chain = chain.reshape(k * m, -1)
+    information = -chain.T @ hessian.reshape(k * m, k * m) @ chain
+    among_weights = np.diag(weights) - np.outer(weights, weights)
+    information[: k - 1, : k - 1] += gradient[:, 0].sum() * among_weights[: k - 1, : k - 1]
+    information[k - 1 :, k - 1 :] -= component.vector_curvature(own, *view.in_arguments(gradient[:, 1:]))
+    return 0.5 * (information + information.T)
+
+
+def parameter_jacobian(component: Component, params: dict) -> dict:
+    """Derivatives of weights and parameters by name in all free coordinates, each (cluster, ..., parameter)."""
+    weights = params["weights"]
+    own = component.vector_jacobian({name: value for name, value in params.items() if name != "weights"})
+    ratios = (weights[:, None] * (np.eye(len(weights)) - weights))[:, :-1]
+    size = next(iter(own.values())).shape[-1]
+    jacobian = {"weights": np.concatenate([ratios, np.zeros((len(weights), size))], axis=1)}
+    for name, value in own.items():
+        jacobian[name] = np.concatenate([np.zeros((*value.shape[:-1], len(weights) - 1)), value], axis=-1)
+    return jacobian
+
+
+# -- in coordinates of each component ------------------------------------------------------------------------------------
+def _one_pass(view, rows: Rows, log_weights: np.ndarray):
+    """Gradient (K, M) in phi, and the part of the Hessian that comes from the scores alone, (K M, K M)."""
+    k, m = len(log_weights), view.size
+    gradient, between, within = np.zeros((k, m)), np.zeros((k * m, k * m)), np.zeros((k, m, m))
+    step = max(256, CELLS // (k * m))
+    for start in range(0, len(rows.x), step):
+        log_density, scores = view.scores(rows.x[start : start + step].T)
+        joint = log_weights[:, None] + log_density
+        r = np.exp(joint - joint.max(axis=0))
+        r /= r.sum(axis=0)
+        w = rows.weights[start : start + step] if rows.weights.size else 1.0
+        gradient += np.matmul(scores, (w * r)[:, :, None])[:, :, 0]
+        within += np.matmul(scores * (w * r * (1.0 - r))[:, None], scores.transpose(0, 2, 1))
+        scores *= (np.sqrt(w) * r)[:, None]
+        flat = scores.reshape(k * m, -1)
+        between -= flat @ flat.T
+    missing = between.reshape(k, m, k, m)
+    missing[range(k), :, range(k), :] = within  # with 1 - r taken first: no difference of large sums
+    return gradient, between
+
+
+class _Gaussian:
+    """Normal components: phi_k = (log pi_k, u, V), V lower triangular (full) or diagonal.
+
+    At u = 0 and V = 0 the scores are (1, z, I - zz'), with z = P (x - mu).
+    """
+
+    def __init__(self, mu, b):
+        self.mu, self.b = mu, b
+        d = mu.shape[1]
+        self.factor = b if b.ndim == 3 else b[:, :, None] * np.eye(d)
+        self.root = np.linalg.inv(self.factor)
+        self.row, self.column = np.tril_indices(d) if b.ndim == 3 else (np.arange(d), np.arange(d))
+        self.trace = (self.row == self.column).astype(float)  # I, at the entries of V
+        self.size = 1 + d + len(self.row)
+
+    def scores(self, x):
+        """Log density (K, obs) of x (feature, obs), and the scores (K, M, obs)."""
+        k, d = self.mu.shape
+        scores = np.empty((k, self.size, x.shape[1]))
+        z = scores[:, 1 : 1 + d]
+        centred = x - self.mu[:, :, None]
+        z[:] = self.factor @ centred if self.b.ndim == 3 else centred * self.b[:, :, None]
+        log_det = np.log(np.diagonal(self.factor, axis1=1, axis2=2)).sum(axis=1)
+        scores[:, 0] = 1.0
+        for p, (i, j) in enumerate(zip(self.row, self.column, strict=True)):
+            np.multiply(z[:, i], z[:, j], out=scores[:, 1 + d + p])
+        square = scores[:, 1 + d :]
+        log_density = log_det[:, None] - 0.5 * square[:, self.trace == 1.0].sum(axis=1)
+        np.subtract(self.trace[:, None], square, out=square)
+        return log_density, scores
+
+    def with_guard(self, gradient, guard):
+        """Add the gradient of the guard's rows, whose second statistics are about each component's own mean."""
+        if guard is None:
+            return gradient
+        gradient = gradient.copy()
+        gradient[:, 1 + self.mu.shape[1] :] += guard.n * self.trace - self._entries(self._whitened(guard))
+        return gradient
+
+    def complete_hessian(self, gradient, guard):
+        """Sum of r h, (K, M, M): h is linear in z and zz', whose sums are read off the gradient."""
+        k, d = self.mu.shape
+        i, j, one = self.row, self.column, np.eye(d)
+        rows = gradient[:, 0, None] + (0.0 if guard is None else guard.n)  # those that V sees
+        first = gradient[:, 1 : 1 + d]
+        second = np.zeros((k, d, d))
+        second[:, i, j] = second[:, j, i] = rows * self.trace - gradient[:, 1 + d :]
+        hessian = np.zeros((k, self.size, self.size))
+        hessian[:, 1 : 1 + d, 1 : 1 + d] = -gradient[:, 0, None, None] * one
+        mixed = one[:, i] * first[:, None, j] + one[:, j] * first[:, None, i]
+        hessian[:, 1 : 1 + d, 1 + d :], hessian[:, 1 + d :, 1 : 1 + d] = mixed, mixed.transpose(0, 2, 1)
+        same_row = (i[:, None] == i) * second[:, j[:, None], j]
+        hessian[:, 1 + d :, 1 + d :] = -same_row - rows[:, :, None] * np.diag(self.trace)
+        return hessian
+
+    def in_arguments(self, gradient):
+        """Gradient in mu and P (or 1 / sigma) from that in u and V: u = P d mu, V = dP P^-1."""
+        k, d = self.mu.shape
+        of_mu = np.matmul(gradient[:, None, :d], self.factor)[:, 0]
+        if self.b.ndim == 2:
+            return of_mu, gradient[:, d:] / self.b
+        of_v = np.zeros((k, d, d))
+        of_v[:, self.row, self.column] = gradient[:, d:]
+        return of_mu, np.tril(of_v @ self.root.transpose(0, 2, 1))
+
+    def _whitened(self, guard):
+        second = guard.second if guard.second.ndim == 2 else np.diag(guard.second)
+        return self.factor @ second @ self.factor.transpose(0, 2, 1)
+
+    def _entries(self, matrices):
+        return matrices[:, self.row, self.column]
+
+
+class _Linear:
+    """Exponential families: phi_k = (log pi_k, eta, A), and the scores are (1, T, -1)."""
+
+    def __init__(self, eta, log_partition):
+        self.eta, self.log_partition = eta, log_partition
+        self.size = 2 + eta.shape[1]
+
+    def scores(self, t):
+        """Log density (K, obs) without its base measure, of statistics (P, obs), and the scores (K, M, obs)."""
+        scores = np.empty((len(self.eta), self.size, t.shape[1]))
+        scores[:, 0], scores[:, 1:-1], scores[:, -1] = 1.0, t, -1.0
+        return self.eta @ t - self.log_partition[:, None], scores
+
+    def with_guard(self, gradient, guard):
+        """Such families have no guard."""
+        return gradient
+
+    def complete_hessian(self, gradient, guard):
+        """None: the log density is linear in eta and A."""
+        return 0.0
+
+    def in_arguments(self, gradient):
+        """The gradient in eta and A as it is."""
+        return gradient[:, :-1], gradient[:, -1]
