@@ -153,7 +153,7 @@ def _show(console, result) -> None:
             if narrow:  # the interval goes below the estimate
                 frame[column] = frame[column].str.replace(" [", "\n[", regex=False)
             short = frame[column].str.split("\n").explode().str.len().max() <= 16
-            table.add_column(Text(textwrap.fill(str(column), 14)), no_wrap=bool(short))
+            table.add_column(Text(textwrap.fill(str(column), 10)), no_wrap=bool(short))
         for label, row in zip(frame.index, frame.values.tolist(), strict=True):
             table.add_row(*(Text(str(cell)) for cell in (label, *row)))
         console.print()
