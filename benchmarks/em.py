@@ -2,23 +2,30 @@
 
 Run from the root of the repository: ``python benchmarks/em.py`` (all parts, some minutes), or name the parts:
 ``python benchmarks/em.py iteration solution optimum memory first``. ``--quick`` takes smaller data and fewer rounds.
-Times are CPU seconds on one thread; ours and the peer's runs alternate, and the median of their ratios is printed
-with its range. mclust (R) and pomegranate take part where they are installed.
+The part ``peers`` times R's mclust where ``Rscript`` finds it, and pomegranate where this Python, or the one named by
+``--pomegranate``, has it.
+Times are CPU seconds on one thread, linear algebra included; ours and the peer's runs alternate, and the median of their
+ratios is printed with its range.
 """
+
+import os
+
+for library in ("OMP", "OPENBLAS", "MKL"):  # before NumPy and SciPy load theirs: a second thread would spin in our time
+    os.environ[f"{library}_NUM_THREADS"] = "1"
 
 import argparse
 import json
-import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 import bayesmix as bm
 from bayesmix.engines.climb import Climb, climb
@@ -26,6 +33,7 @@ from bayesmix.engines.em import is_spurious
 from bayesmix.likelihood.likelihood import Likelihood
 
 QUIET = {"progressbar": False}
+PYTHON_OF_POMEGRANATE = sys.executable
 SHAPES = [(1, 3), (2, 5), (10, 10), (30, 20)]
 MUST = {"full": (20, 20, 8, 5), "diag": (15, 15, 7, 2.5)}
 AIM = {"full": (30, 30, 12, 8), "diag": (30, 20, 11, 5)}
@@ -101,8 +109,8 @@ def sklearn_iterations(structure, likelihood, params, n):
 
 
 def our_iterations(likelihood, params, n):
-    """CPU seconds of n EM updates without acceleration."""
-    return cpu(lambda: climb(likelihood, params, guard=None, accelerate=False, max_iter=n, tol=1e-300))
+    """CPU seconds of n passes, which make n - 1 EM updates without acceleration."""
+    return cpu(lambda: climb(likelihood, params, guard=None, accelerate=False, max_iter=n - 1, tol=1e-300))
 
 
 def per_iteration(quick):
@@ -119,20 +127,72 @@ def per_iteration(quick):
                 x, labels = simulate(n_obs, d, k, 2.0)
                 likelihood = ours(structure, d, k, x)
                 burnt = start_near(likelihood, labels)
-                n = max(3, int(min(100 if d <= 2 else 5, 4e6 / (n_obs * k))))
+                n = max(4, int(min(100 if d <= 2 else 20, 4e6 / (n_obs * k))))
+                our_iterations(likelihood, burnt, n)
                 rounds, ratios, lengths, differs = (3 if quick or n_obs > 1e5 else 7), [], [], 0.0
                 for _ in range(rounds):
                     peer, value = sklearn_iterations(structure, likelihood, burnt, n)
                     own, run = our_iterations(likelihood, burnt, n)
                     differs = abs(run.trace[n - 1] - value) / abs(value)
-                    ratios.append(peer / n / (own / run.n_passes))
-                    lengths.append(own / run.n_passes)
+                    assert run.n_passes == n - 1  # beside the pass at the start
+                    ratios.append(peer / own)
+                    lengths.append(own / n)
                 wanted = (30, 55) if n_obs == 1000 and d <= 2 and structure == "full" else (must, aim)
                 print(
                     f"{structure:6}{d:3}{k:4}{n_obs:9}{1e3 * np.median(lengths):8.3f} ms{np.median(ratios):8.1f}"
                     f"{f'{min(ratios):.1f} to {max(ratios):.1f}':>15}{wanted[0]:7}{wanted[1]:6}{differs:18.1e}",
                     flush=True,
                 )
+
+
+def peers(quick):
+    """mclust and pomegranate, from the same start: each in a process of its own, between two rounds of ours."""
+    here = Path(__file__).parent / "peers"
+    programs = {
+        "mclust": ["Rscript", here / "mclust.R"],
+        "pomegranate": [PYTHON_OF_POMEGRANATE, here / "pomegranate_em.py"],
+    }
+    programs = {name: program for name, program in programs.items() if shutil.which(program[0])}
+    print("\nOne EM iteration, other peers / ours, CPU, one thread, same start")
+    print(
+        f"{'':6}{'D':>3}{'K':>4}{'N':>9}{'ours':>11}   peer, ratio, and how much its log-likelihood differs (relative)"
+    )
+    for structure in ("full", "diag"):
+        for d, k in SHAPES:
+            n_obs = 10_000 if quick or d > 10 else 100_000
+            x, labels = simulate(n_obs, d, k, 2.0)
+            likelihood = ours(structure, d, k, x)
+            params = start_near(likelihood, labels)
+            n, rounds, told = 20, 3, []
+            before = min(our_iterations(likelihood, params, n)[0] for _ in range(rounds))
+            reports = {
+                name: ask(program, structure, likelihood, params, n, rounds) for name, program in programs.items()
+            }
+            own = min(before, *(our_iterations(likelihood, params, n)[0] for _ in range(rounds))) / n
+            trace = our_iterations(likelihood, params, n + 3)[1].trace  # whether or not a peer counts the start
+            for name, report in reports.items():
+                if isinstance(report, str):
+                    told.append(f"{name}: {report}")
+                    continue
+                version, seconds, value = report
+                differs = np.min(np.abs(trace / value - 1.0))
+                told.append(f"{name} {version} {seconds / own:.1f} ({differs:.0e})")
+            print(f"{structure:6}{d:3}{k:4}{n_obs:9}{1e3 * own:8.3f} ms   {', '.join(told)}", flush=True)
+
+
+def ask(program, structure, likelihood, params, n, rounds):
+    """Version, CPU seconds per iteration and log-likelihood of a peer; or why there are none, in a few words."""
+    x, k = likelihood.data.values, likelihood.n_components
+    cov = params["cov"] if "cov" in params else (params["sigma"] ** 2)[:, None, None]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "sizes.txt").write_text(f"{len(x)} {x.shape[1]} {k} {n} {rounds} {structure}\n")
+        for name, value in (("x", x), ("weights", params["weights"]), ("means", params["mu"]), ("covariances", cov)):
+            np.ascontiguousarray(value, dtype=float).tofile(Path(folder) / name)
+        out = subprocess.run([*map(str, program), folder], capture_output=True, text=True)
+    if out.returncode:
+        return (out.stderr.strip().splitlines() or ["failed"])[-1][:60]
+    version, seconds, value = out.stdout.split()
+    return version, float(seconds), float(value)
 
 
 SOLUTION = [
@@ -271,6 +331,7 @@ def threads(quick):
 
 PARTS = {
     "iteration": per_iteration,
+    "peers": peers,
     "solution": to_solution,
     "optimum": optimum,
     "memory": memory,
@@ -282,9 +343,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="smaller data, fewer rounds")
+    parser.add_argument(
+        "--pomegranate", default=sys.executable, metavar="PYTHON", help="the Python that has pomegranate"
+    )
     asked = parser.parse_args()
+    PYTHON_OF_POMEGRANATE = asked.pomegranate
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "numba", "scikit-learn"))
     print(f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}")
-    with threadpool_limits(1):
-        for part in asked.parts:
-            PARTS[part](asked.quick)
+    for part in asked.parts:
+        PARTS[part](asked.quick)

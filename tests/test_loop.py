@@ -33,9 +33,9 @@ def groups(component, d, k, weighted):
 
 
 def both(monkeypatch, likelihood, params, **options):
-    monkeypatch.setattr(readable, "QUICK", 0.0)
+    monkeypatch.setattr(readable, "MANY_ROWS", 0)
     slow = readable.climb(likelihood, params, **options)
-    monkeypatch.setattr(readable, "QUICK", np.inf)
+    monkeypatch.setattr(readable, "MANY_ROWS", np.inf)
     return slow, readable.climb(likelihood, params, **options)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..components.base import Guard, Statistics
 from ..likelihood.formula import log_of_weights
-from ..likelihood.likelihood import Likelihood, interruptible
+from ..likelihood.likelihood import MANY_ROWS, Likelihood, interruptible
 from .finish import finish
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
@@ -15,7 +15,6 @@ NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of converge
 BEFORE_FINISH = 50  # updates, and one more for every two parameters, before quasi-Newton steps take over
 MOST_FINISH = 500  # passes of these at a time
 AFTER_FINISH = 20  # updates that make sure of the end
-QUICK = 2e6  # nanoseconds: runs whose pass is shorter are compiled whole
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
 
@@ -96,7 +95,7 @@ def _is_thinner(likelihood, found, run):
 
 
 def _updates(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
-    """EM updates: compiled (`bayesmix.engines.loop`) where a pass is short and the family has a compiled M-step."""
+    """EM updates: compiled (`bayesmix.engines.loop`) where rows are few and the family has a compiled M-step."""
     way = _updates_compiled if _is_quick(likelihood) else _updates_in_python
     return way(likelihood, params, guard, max_iter, tol, accelerate)
 
@@ -210,9 +209,8 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
-    """Has the family a compiled step, and is a pass so short that Python around it would be felt?"""
-    compiled = likelihood.has_rows and likelihood.component.compiled_step is not None
-    return compiled and pass_cost(likelihood) < QUICK
+    """Has the family a compiled step, and are there too few rows for threads, so that Python would be felt?"""
+    return likelihood.has_rows and likelihood.component.compiled_step is not None and len(likelihood.rows.x) < MANY_ROWS
 
 
 def pass_cost(likelihood):
@@ -244,7 +242,7 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
     rounding = 1e-13 * max(1.0, abs(memory[loop.OBJECTIVE]) + 2.0 * abs(base))
     traces, used, outcome = [memory[[loop.OBJECTIVE]]], 0, loop.RUNNING
     advance: Any = loop.advance
-    at_once = max(10, int(1e8 / pass_cost(likelihood)))
+    at_once = 2 * max(1, int(0.5e8 / pass_cost(likelihood)))  # whole cycles of two updates
     while outcome == loop.RUNNING and used < max_iter:
         budget = min(at_once, max_iter - used)
         trace = np.empty(budget + 1)

@@ -37,6 +37,18 @@ _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
 
 @_compiled
+def _invert_lower(lower, inverse):
+    """Write the inverse of a lower triangular matrix into `inverse`, which holds zeros: line by line, as memory runs."""
+    for i in range(lower.shape[0]):
+        for q in range(i):
+            for j in range(q + 1):
+                inverse[i, j] -= lower[i, q] * inverse[q, j]
+        for j in range(i):
+            inverse[i, j] /= lower[i, i]
+        inverse[i, i] = 1.0 / lower[i, i]
+
+
+@_compiled
 def _inverse_lower(matrix, size, log_diagonal):
     """Write P with P matrix P' = I, row by row, logarithms on the diagonal; False if the matrix is not positive."""
     lower = np.zeros((size, size))
@@ -52,12 +64,7 @@ def _inverse_lower(matrix, size, log_diagonal):
             else:
                 lower[i, j] = s / lower[j, j]
     inverse = np.zeros((size, size))
-    for j in range(size):
-        for i in range(j, size):
-            s = 1.0 if i == j else 0.0
-            for q in range(j, i):
-                s -= lower[i, q] * inverse[q, j]
-            inverse[i, j] = s / lower[i, i]
+    _invert_lower(lower, inverse)
     at = 0
     for i in range(size):
         for j in range(i):
@@ -207,23 +214,25 @@ def _thinnest(kind, theta, n_components, n_features):
         return 1.0
     d, k_all = n_features, n_components
     rest = theta[k_all + k_all * d :]
-    inverse = np.zeros((k_all, d, d))  # P
-    if kind == FULL or kind == TIED:
-        inverse = _factors(rest, k_all, d, kind == TIED)
-    else:
+    within = np.zeros(d)
+    if kind == DIAG or kind == SPHERICAL:
         for k in range(k_all):
             for i in range(d):
-                inverse[k, i, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
-    within = np.zeros(d)
+                within[i] += math.exp(theta[k] + 2.0 * rest[k if kind == SPHERICAL else k * d + i])
+        thinnest = np.inf
+        for k in range(k_all):
+            total = 0.0
+            for i in range(d):
+                total += math.exp(-2.0 * rest[k if kind == SPHERICAL else k * d + i]) * within[i]
+            thinnest = min(thinnest, d / total)
+        return thinnest
+    inverse = _factors(rest, k_all, d, kind == TIED)  # P
     for k in range(k_all):
         weight = math.exp(theta[k])
         lower = np.zeros((d, d))  # inverse of P: the variances are the squared lengths of its rows
-        for j in range(d):
-            for i in range(j, d):
-                s = 1.0 if i == j else 0.0
-                for q in range(j, i):
-                    s -= inverse[k, i, q] * lower[q, j]
-                lower[i, j] = s / inverse[k, i, i]
+        _invert_lower(inverse[k], lower)
+        for i in range(d):
+            for j in range(i + 1):
                 within[i] += weight * lower[i, j] ** 2
     thinnest = np.inf
     for k in range(k_all):

@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -18,9 +19,10 @@ N_PARTS = 8  # of many rows; sums are always added up part by part, whatever the
 MANY_ROWS = 50_000
 
 
-def _parts(n_rows: int) -> list[slice]:
+@lru_cache(maxsize=64)
+def _parts(n_rows: int) -> tuple[slice, ...]:
     edges = np.linspace(0, n_rows, N_PARTS + 1 if n_rows >= MANY_ROWS else 2).astype(int)
-    return [slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False)]
+    return tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
 
 
 @contextmanager
