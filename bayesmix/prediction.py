@@ -6,7 +6,9 @@ import xarray as xr
 from .arrays import Data
 from .likelihood import formula
 
-CELLS = 4_000_000  # draws x rows x components worked on at once
+CELLS = 1_000_000  # draws x rows x components x features worked on at once
+PREDICTIVE_CELLS = 20_000_000  # of a data set drawn for each draw, all together
+SAMPLE_ROWS = 10_000  # rows drawn at once
 
 
 def log_mean_exp(values: np.ndarray, axis: int) -> np.ndarray:
@@ -192,12 +194,15 @@ def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in draws.items()}
     log_weights, params = with_row_axis(flat)
     rows = np.empty((chains * length, data.n_obs))
-    step = max(1, CELLS // max(1, data.n_obs * mixture.n_components * data.n_features))
+    per_row = mixture.n_components * data.n_features
+    block = max(1, min(data.n_obs, CELLS // per_row))
+    step = max(1, CELLS // (block * per_row))
     for begin in range(0, len(rows), step):
         part = slice(begin, begin + step)
-        rows[part] = formula.log_likelihood(
-            mixture.component, data.values, log_weights[part], {name: value[part] for name, value in params.items()}
-        )
+        at = {name: value[part] for name, value in params.items()}
+        for first in range(0, data.n_obs, block):
+            x = data.values[first : first + block]
+            rows[part, first : first + block] = formula.log_likelihood(mixture.component, x, log_weights[part], at)
     if data.weights is not None:
         rows = np.where(data.weights > 0, rows, 0.0) * data.weights
     return rows.reshape(chains, length, data.n_obs)
@@ -209,7 +214,7 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
     A point estimate gives `n_draws` data sets from that one point.
     """
     component, chains, length = fit.mixture.component, *draws["weights"].shape[:2]
-    n_draws = max(1, min(n_draws, int(2e7 // max(1, data.n_obs * data.n_features))))
+    n_draws = max(1, min(n_draws, int(PREDICTIVE_CELLS // max(1, data.n_obs * data.n_features))))
     if chains * length == 1:
         kept = np.zeros(n_draws, dtype=int)
         chains_kept = 1
@@ -221,7 +226,10 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
     for chain, i in np.ndindex(*values.shape[:2]):
         at = {name: value[chain, kept[i]] for name, value in draws.items()}
         labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
-        values[chain, i] = component.sample({n: v[labels] for n, v in at.items() if n != "weights"}, rng)
+        own = {name: value for name, value in at.items() if name != "weights"}
+        for begin in range(0, data.n_obs, SAMPLE_ROWS):  # each row takes parameters of its own: only so many at a time
+            part = slice(begin, begin + SAMPLE_ROWS)
+            values[chain, i, part] = component.sample({n: v[labels[part]] for n, v in own.items()}, rng)
     coords = {
         "chain": np.arange(chains_kept),
         "draw": kept if chains * length > 1 else np.arange(n_draws),

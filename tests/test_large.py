@@ -66,7 +66,23 @@ def sources(values, folder):
         "xarray DataArray": xr.DataArray(values, dims=("time", "feature")).chunk(time=8000),
         "xarray DataArray, transposed": xr.DataArray(values.T, dims=("feature", "time")).chunk(time=8000),
         "xarray Dataset": xr.Dataset({"a": ("t", values[:, 0]), "b": ("t", values[:, 1])}).chunk(t=8000),
+        "Zarr": from_zarr(values, folder / "store.zarr"),
+        "Parquet": from_parquet(frame, folder / "parts"),
     }
+
+
+def from_zarr(values, path):
+    columns = xr.Dataset({"a": ("t", values[:, 0]), "b": ("t", values[:, 1])})
+    columns.chunk(t=8000).to_zarr(path, consolidated=False)
+    return xr.open_zarr(path, consolidated=False)[["a", "b"]]  # a store does not keep the order of its variables
+
+
+def from_parquet(frame, folder):
+    folder.mkdir()
+    third = -(-len(frame) // 3)
+    for i in range(3):
+        frame.iloc[i * third : (i + 1) * third].to_parquet(folder / f"{i}.parquet", index=False)
+    return dd.read_parquet(folder)[["a", "b"]]
 
 
 NAMES = [
@@ -82,6 +98,8 @@ NAMES = [
     "xarray DataArray",
     "xarray DataArray, transposed",
     "xarray Dataset",
+    "Zarr",
+    "Parquet",
 ]
 
 
@@ -98,6 +116,7 @@ def reference():
 
 
 # --- the same as in memory ------------------------------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:The inplace keyword:DeprecationWarning")  # Dask's reader of Parquet with pandas 3.1
 @pytest.mark.parametrize("name", NAMES)
 def test_every_source_gives_the_fit_of_the_array(name, tmp_path, reference):
     fit = bm.em(MIXTURE, sources(X, tmp_path)[name], **PLAIN)
