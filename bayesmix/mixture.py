@@ -52,10 +52,15 @@ class Mixture:
                 f"component must be a family of components such as bm.Normal() or bm.MvNormal(), "
                 f"but it is {self.component!r} of type {type(self.component).__name__}."
             )
+        if (several := self.component.alternatives()) != (self.component,):
+            raise ValueError(
+                f"{self.component} stands for {len(several)} families; give one of them, or all of them to bm.sweep, "
+                "which compares them."
+            )
         k = self.n_components
         if isinstance(k, bool) or not isinstance(k, Integral):
             raise TypeError(
-                f"n_components={k!r} but it must be a whole number, at least 1; to compare several, fit each."
+                f"n_components={k!r} but it must be a whole number, at least 1; to compare several, use bm.sweep."
             )
         if k < 1:
             raise ValueError(f"n_components={k} but a mixture needs at least 1 component.")

@@ -71,7 +71,7 @@ def test_numpy_integers_count_components():
         ({"n_components": 2.0}, TypeError, "n_components=2.0 .* whole number"),
         ({"n_components": True}, TypeError, "n_components=True .* whole number"),
         ({"n_components": "2"}, TypeError, "n_components='2' .* whole number"),
-        ({"n_components": [1, 2]}, TypeError, r"n_components=\[1, 2\] .* fit each"),
+        ({"n_components": [1, 2]}, TypeError, r"n_components=\[1, 2\] .* use bm.sweep"),
         ({"component": bm.Normal}, TypeError, r"the class Normal; call it .* bm.Normal\(\)"),
         ({"component": "normal"}, TypeError, "family of components such as .* 'normal' of type str"),
         ({"component": None}, TypeError, "family of components"),

@@ -85,6 +85,10 @@ class Component(ABC):
     def check_parameters(self, params: dict, n_components: int) -> dict:
         """Return users' parameter values as full float arrays, component axis first, or raise `ValueError`."""
 
+    def alternatives(self) -> tuple["Component", ...]:
+        """The families that this one stands for: several if a setting is a list, for `bayesmix.sweep`; else itself."""
+        return (self,)
+
     # -- the formula ---------------------------------------------------------------------------------------------------
     @abstractmethod
     def log_density(self, x, params: dict):

@@ -1,6 +1,6 @@
 """Multivariate normal components."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,10 @@ class MvNormal(Component):
 
     Parameters
     ----------
-    covariance : {"full", "tied", "diag", "spherical"}
+    covariance : {"full", "tied", "diag", "spherical"}, or a list of them
         Structure of the covariance matrices: one free matrix per component, one matrix shared by all, diagonal
-        matrices, multiples of the identity. In mclust's names VVV, EEE, VVI, VII.
+        matrices, multiples of the identity. In mclust's names VVV, EEE, VVI, VII. A list stands for as many families,
+        for `bayesmix.sweep` to choose from.
     mu : PreliZ distribution, optional
         Prior of every entry of the means. Default: Normal(midrange, range), feature by feature
         (after Richardson & Green 1997).
@@ -46,7 +47,7 @@ class MvNormal(Component):
         If a prior is not a distribution.
     """
 
-    covariance: str = "full"
+    covariance: str | tuple[str, ...] = "full"  # several: a list, kept as a tuple
     mu: object = None
     cov: object = None
     sigma: object = None
@@ -54,6 +55,9 @@ class MvNormal(Component):
     multivariate = True
 
     def __post_init__(self):
+        if isinstance(self.covariance, list | tuple):
+            self._check_several()
+            return
         if not isinstance(self.covariance, str) or self.covariance not in STRUCTURES:
             raise ValueError(f"covariance={self.covariance!r} is not known; use one of {', '.join(STRUCTURES)}.")
         self._check_priors(mu=REAL, sigma=POSITIVE)
@@ -87,9 +91,25 @@ class MvNormal(Component):
                 raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
             object.__setattr__(self, "corr", self.corr or LKJ(2.0))
 
+    def _check_several(self):
+        """Keep a list of structures as a tuple; raise what any of the families would raise by itself."""
+        several = tuple(self.covariance)
+        if not several:
+            raise ValueError(f"covariance=[] names no structure; use some of {', '.join(STRUCTURES)}.")
+        if twice := next((name for name in several if several.count(name) > 1), None):
+            raise ValueError(f"covariance={list(several)} names {twice!r} more than once.")
+        object.__setattr__(self, "covariance", several)
+        self.alternatives()
+
+    def alternatives(self):
+        """One family for each structure."""
+        if isinstance(self.covariance, str):
+            return (self,)
+        return tuple(replace(self, covariance=structure) for structure in self.covariance)
+
     @property
     def _structure(self) -> Structure:
-        return STRUCTURES[self.covariance]
+        return STRUCTURES[str(self.covariance)]
 
     @property
     def posterior_layout(self):  # pyright: ignore[reportIncompatibleVariableOverride]
