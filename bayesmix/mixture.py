@@ -6,7 +6,8 @@ from numbers import Integral
 
 from .arrays import Data, as_data, check_distinct_rows, check_enough_rows
 from .components import FAMILIES, Component
-from .priors import Dirichlet, Priors, from_plain, to_plain
+from .priors import Priors, from_plain, to_plain
+from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
 
 
 @dataclass(frozen=True)
@@ -22,9 +23,10 @@ class Mixture:
         The family of the components, for example ``bm.Normal()`` or ``bm.MvNormal(covariance="tied")``; its
         arguments are priors that replace the defaults.
     n_components : int
-        Number of components K, at least 1.
-    weights : Dirichlet
-        Prior of the weights. The default, ``bm.Dirichlet(1.0)``, is uniform over the simplex. EM does not use it.
+        Number of components K, at least 1; under `StickBreaking` the level of truncation, under `MFM` the largest K.
+    weights : WeightsPrior
+        Prior of the weights: `Dirichlet`, `StickBreaking` or `MFM`. The default, ``bm.Dirichlet(1.0)``, is uniform over
+        the simplex. EM does not use it.
 
     Raises
     ------
@@ -40,7 +42,7 @@ class Mixture:
 
     component: Component
     n_components: int
-    weights: Dirichlet = Dirichlet(1.0)
+    weights: WeightsPrior = Dirichlet(1.0)
 
     def __post_init__(self):
         if isinstance(self.component, type) and issubclass(self.component, Component):
@@ -67,9 +69,9 @@ class Mixture:
         object.__setattr__(self, "n_components", int(k))
         if type(self.weights).__name__ == "Dirichlet" and not isinstance(self.weights, Dirichlet):
             object.__setattr__(self, "weights", Dirichlet(self.weights.alpha))  # PreliZ's
-        if not isinstance(self.weights, Dirichlet):
+        if not isinstance(self.weights, WeightsPrior):
             raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
-        self.weights.concentration(self.n_components)
+        self.weights.check(self.n_components)
 
     def __str__(self):
         noun = "component" if self.n_components == 1 else "components"
@@ -176,9 +178,14 @@ def warn_of_little_weight(mixture: Mixture, data, stacklevel: int) -> None:
         )
 
 
-def check_mixture(mixture, data) -> None:
-    """Raise `TypeError` unless the first argument of an engine is a mixture; say so if the two were swapped."""
+def check_mixture(mixture, data, *, random_n_components: bool = False) -> None:
+    """Raise `TypeError` unless the first argument of an engine is a mixture; say so if the two were swapped.
+
+    Only an engine with ``random_n_components=True`` takes mixtures whose number of components is random (`MFM`).
+    """
     if isinstance(mixture, Mixture):
+        if not (mixture.weights.fixed_n_components or random_n_components):
+            raise TypeError(f"the prior of the weights, {mixture.weights}, {NEEDS_GIBBS}")
         return
     if isinstance(data, Mixture):
         raise TypeError(

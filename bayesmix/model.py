@@ -30,10 +30,7 @@ def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
 def _prior_variables(mixture, data):
     """Make weights and parameters in the open model: parameters by name, and the kernel's a and b."""
     k = mixture.n_components
-    if k == 1:
-        weights = pm.Deterministic("weights", pt.ones(1), dims="cluster")
-    else:
-        weights = pm.Dirichlet("weights", mixture.weights.concentration(k), dims="cluster")
+    weights = mixture.weights.pymc_variables(k)
     priors = mixture.component.priors(data, k)
     params, arguments = mixture.component.pymc_variables(priors, k, data.n_features)
     return weights, params, arguments
@@ -86,10 +83,11 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
 
 def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
-    """Values of the model's free variables at these parameters, by variable name: the parameters themselves."""
+    """Values of the model's free variables at these parameters, by variable name."""
     names = [parameter.name for parameter in mixture.component.parameters]
-    free = names if mixture.n_components == 1 else ["weights", *names]  # the weight of one component is fixed
-    return {name: np.asarray(params[name], dtype=float) for name in free}
+    values = mixture.weights.start_values(np.asarray(params["weights"], dtype=float))
+    values |= {name: params[name] for name in mixture.weights.hyper if name in params}
+    return {name: np.asarray(value, dtype=float) for name, value in (values | {n: params[n] for n in names}).items()}
 
 
 def start_vector(model: pm.Model, values: dict) -> dict:

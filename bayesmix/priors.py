@@ -6,7 +6,7 @@ nor PyMC is imported before a model is built.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -142,6 +142,29 @@ class Prior:
         import pymc as pm
 
         return getattr(pm, self.family).dist(**self._pymc_kwargs(), **kwargs)
+
+    def logpdf(self, x) -> np.ndarray:
+        """Log density at x, in nats; log probability if the distribution is discrete."""
+        return np.asarray(self._preliz().logpdf(np.asarray(x)), dtype=float)
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw one value."""
+        return float(np.asarray(self._preliz().rvs(random_state=rng)).reshape(()))
+
+    def _preliz(self):
+        import preliz as pz
+
+        def convert(value):
+            if isinstance(value, Prior):
+                return value._preliz()
+            if isinstance(value, tuple) and value and isinstance(value[0], Prior):
+                return [item._preliz() for item in value]
+            return value
+
+        arguments = {name: convert(value) for name, value in self.kwargs.items()}
+        if self.family == "Mixture":
+            return pz.Mixture(arguments["comp_dists"], arguments["w"])
+        return getattr(pz, self.family)(**arguments)
 
     def _pymc_kwargs(self):
         def convert(value):
@@ -292,45 +315,6 @@ class LKJ:
         return f"LKJ(eta={self.eta:g})"
 
 
-@dataclass(frozen=True)
-class Dirichlet:
-    r"""Dirichlet prior of the weights, :math:`p(\pi) \propto \prod_k \pi_k^{\alpha_k - 1}`.
-
-    Parameters
-    ----------
-    alpha : float or sequence of float
-        Concentration, > 0: one number for all components, or one for each. 1 is uniform over the simplex; in
-        components that are exchangeable all entries are equal.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a concentration is not a positive finite number.
-    """
-
-    alpha: float | tuple = 1.0
-
-    def __post_init__(self):
-        needed = "a Dirichlet prior needs positive finite numbers; 1.0 is uniform"
-        alpha = _floats(self.alpha, "alpha", needed)
-        if alpha.ndim > 1 or alpha.size == 0 or not np.all(np.isfinite(alpha) & (alpha > 0)):
-            raise ValueError(f"alpha={self.alpha!r} but {needed}.")
-        object.__setattr__(self, "alpha", _immutable(alpha))
-
-    def concentration(self, n_components: int) -> np.ndarray:
-        """One concentration per component, shape (n_components,)."""
-        alpha = np.asarray(self.alpha, dtype=float)
-        if alpha.ndim == 1 and len(alpha) != n_components:
-            raise ValueError(
-                f"the Dirichlet prior has {len(alpha)} concentrations but the mixture has {n_components} components; "
-                "give one number, or one for each component."
-            )
-        return np.broadcast_to(alpha, n_components).copy()
-
-    def __str__(self):
-        return f"Dirichlet({_text(self.alpha)})"
-
-
 def as_prior(value, parameter: str, support: tuple):
     """Check a prior given by a user and return it as a record.
 
@@ -399,7 +383,13 @@ class Priors(Mapping):
         return "\n".join(lines)
 
 
-_CLASSES = {cls.__name__: cls for cls in (Prior, ScaledInverseChiSquared, InverseWishart, LKJ, Dirichlet)}
+_CLASSES = {cls.__name__: cls for cls in (Prior, ScaledInverseChiSquared, InverseWishart, LKJ)}
+
+
+def storable(cls):
+    """Let `to_plain` and `from_plain` carry the records of a frozen dataclass, under its name; a class decorator."""
+    _CLASSES[cls.__name__] = cls
+    return cls
 
 
 def to_plain(value):
@@ -407,8 +397,8 @@ def to_plain(value):
     if isinstance(value, tuple):
         return [to_plain(item) for item in value]
     if type(value).__name__ in _CLASSES:
-        fields = {name: to_plain(getattr(value, name)) for name in value.__dataclass_fields__}
-        return {"class": type(value).__name__, **fields}
+        settings = {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+        return {"class": type(value).__name__, **settings}
     if isinstance(value, float) and math.isinf(value):
         return {"class": "inf", "sign": math.copysign(1.0, value)}
     return value
@@ -421,6 +411,6 @@ def from_plain(value) -> Any:
     if isinstance(value, dict) and value.get("class") == "inf":
         return value["sign"] * math.inf
     if isinstance(value, dict):
-        fields = {name: from_plain(item) for name, item in value.items() if name != "class"}
-        return _CLASSES[value["class"]](**fields)
+        settings = {name: from_plain(item) for name, item in value.items() if name != "class"}
+        return _CLASSES[value["class"]](**settings)
     return value

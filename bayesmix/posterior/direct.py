@@ -8,6 +8,7 @@ from ..arrays import Data
 from ..likelihood.likelihood import Likelihood, interruptible
 from ..mixture import Mixture
 from ..priors import POSITIVE, REAL, InverseWishart, Prior, ScaledInverseChiSquared
+from ..weight_priors import Dirichlet
 from . import kernel
 
 _REAL_PRIORS = ("Normal", "StudentT", "Cauchy", "Laplace")
@@ -39,7 +40,7 @@ class DirectPosterior:
     def applies(mixture: Mixture, data: Data) -> bool:
         """Does the family have a compiled layout, and are all priors of the documented list?"""
         layout = mixture.component.posterior_layout
-        if layout is None:
+        if layout is None or not isinstance(mixture.weights, Dirichlet) or mixture.weights.hyper:
             return False
         priors = mixture.component.priors(data, mixture.n_components)
         if layout == "factor" and not isinstance(priors.get("cov"), InverseWishart):
@@ -139,6 +140,7 @@ def _block(mixture, likelihood, priors):
 
     component, k = mixture.component, mixture.n_components
     d, n = likelihood.data.n_features, likelihood.n_parameters
+    assert isinstance(mixture.weights, Dirichlet)  # `applies` has seen to it
     alpha = mixture.weights.concentration(k)
     head = np.zeros(kernel.HEAD)
     head[3], head[4] = k, n
