@@ -96,7 +96,7 @@ def test_concentrations_must_be_positive(alpha):
     "arguments, error, words",
     [
         ({"covariance": "VVV"}, ValueError, "covariance='VVV' is not known; use one of full, diag, tied, spherical"),
-        ({"covariance": ["full", "tied"]}, ValueError, "is not known"),
+        ({"covariance": ["full", "VVV"]}, ValueError, "covariance='VVV' is not known"),
         ({"cov": HALF_NORMAL}, TypeError, r"bm.InverseWishart\(nu, psi\)"),
         ({"corr": 2.0, "sigma": HALF_NORMAL}, TypeError, r"bm.LKJ\(eta\)"),
         ({"corr": bm.LKJ(2)}, ValueError, "corr needs a prior of the standard deviations"),
