@@ -8,6 +8,7 @@ from .components.normal import Normal as Normal
 from .components.poisson import Poisson as Poisson
 from .engines.advi import advi as advi
 from .engines.em import em as em
+from .engines.gibbs import gibbs as gibbs
 from .engines.nuts import nuts as nuts
 from .engines.online import online_em as online_em
 from .finite_mixtures import MFM as MFM
@@ -15,6 +16,8 @@ from .finite_mixtures import BetaNegativeBinomial as BetaNegativeBinomial
 from .fit import Fit as Fit
 from .mixture import Mixture as Mixture
 from .priors import LKJ as LKJ
+from .priors import HierarchicalGamma as HierarchicalGamma
+from .priors import HierarchicalInverseGamma as HierarchicalInverseGamma
 from .priors import InverseWishart as InverseWishart
 from .priors import ScaledInverseChiSquared as ScaledInverseChiSquared
 from .relabelling import relabel as relabel

@@ -19,7 +19,7 @@ KHAT = 0.7  # above this an approximation is not corrected by importance weights
 CLOSE, FAR = 0.5, 1.0  # differences of estimates in standard errors: below CLOSE they agree, above FAR they differ
 WIDTH = 1.25  # standard errors whose ratio is beyond this, or its inverse, are spoken of
 SAME_ELPD = 4.0  # nats: smaller differences in elpd say little (Sivula, Magnusson & Vehtari 2020)
-ENGINES = {"em": "EM", "nuts": "NUTS", "advi": "ADVI", "parameters": "given"}
+ENGINES = {"em": "EM", "nuts": "NUTS", "gibbs": "Gibbs", "advi": "ADVI", "parameters": "given"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,7 +384,7 @@ def leave_one_out(fit: Fit):
     import arviz as az
 
     stats = fit.tree["sample_stats"] if "sample_stats" in fit.tree.children else {}
-    corrected = fit.engine != "nuts" and "log_p" in stats and "log_q" in stats
+    corrected = fit.engine not in ("nuts", "gibbs") and "log_p" in stats and "log_q" in stats
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak of Pareto k, which `khat_max`, `khat_bad` and a note give
         if corrected:
@@ -393,8 +393,8 @@ def leave_one_out(fit: Fit):
             loo = az.loo_approximate_posterior(fit.tree, **weights, var_name="x", pointwise=True)
         else:
             loo = az.loo(fit.tree, var_name="x", pointwise=True)
-    if fit.engine == "nuts":
-        words = "posterior draws (NUTS)"
+    if fit.engine in ("nuts", "gibbs"):
+        words = f"posterior draws ({ENGINES[fit.engine]})"
     elif fit.engine == "em":
         method = fit.tree.attrs.get("uncertainty", "em")
         words = f"draws from the estimate's sampling distribution ({method}), not a posterior"
@@ -478,9 +478,9 @@ def _diagnostics(fits):
 def _conclude(fits, comparable, reference, parameters, agreed, accuracy) -> list[str]:
     """Say what the comparison comes to."""
     sentences = []
-    trusted = [name for name, fit in fits.items() if fit.engine == "nuts" and fit.verdict in TRUSTED]
+    trusted = [name for name, fit in fits.items() if fit.engine in ("nuts", "gibbs") and fit.verdict in TRUSTED]
     for name, fit in fits.items():
-        if not fit.converged or (fit.engine == "nuts" and fit.verdict not in TRUSTED):
+        if not fit.converged or (fit.engine in ("nuts", "gibbs") and fit.verdict not in TRUSTED):
             sentences.append(f"Mind {name}: {spoken(fit)}")
         khat = fit.tree.attrs.get("khat", np.nan)
         if khat > KHAT:
@@ -532,7 +532,7 @@ def _pair(name, yardstick, comparable, parameters, agreed) -> str:
     if not sized:
         return f"{name} and {yardstick}: {classified}; {density}."
     largest, label = max(sized)
-    unit = "posterior standard deviations" if comparable[yardstick].engine in ("nuts", "advi") else "standard errors"
+    unit = "posterior standard deviations" if comparable[yardstick].engine in ("nuts", "gibbs", "advi") else "standard errors"
     verb = "agree roughly"
     if largest <= CLOSE and alike >= 0.95:
         verb = "agree"

@@ -200,6 +200,8 @@ class ScaledInverseChiSquared:
     nu: float
     scale: float | tuple | np.ndarray
     support = POSITIVE
+    prior_of = ("sigma",)
+    words = "standard deviations"
 
     def __post_init__(self):
         needed = "ScaledInverseChiSquared needs positive numbers"
@@ -254,6 +256,141 @@ class ScaledInverseChiSquared:
 
     def __str__(self):
         return f"ScaledInverseChiSquared(nu={self.nu:g}, scale={_text(self.scale)})"
+
+
+@dataclass(frozen=True)
+class HierarchicalInverseGamma:
+    r"""Prior of standard deviations that share a scale, which is random itself.
+
+    :math:`\sigma_k^2 \sim \text{InverseGamma}(\alpha, \beta)`, that is :math:`\sigma_k^{-2} \sim \text{Gamma}(\alpha,
+    \beta)` with rate :math:`\beta`, the same for all components, and :math:`\beta \sim \text{Gamma}`. Richardson &
+    Green (1997, sec. 2.4) take ``HierarchicalInverseGamma(2, pz.Gamma(0.2, 10 / R**2))`` for data of range R: the
+    components are similar in size, and the data say of what size. `bayesmix.gibbs` fits it; ``mixture.to_pymc`` writes
+    it with a variable ``sigma_rate``.
+
+    Parameters
+    ----------
+    alpha : float
+        Shape of the inverse gamma distribution, > 0.
+    beta : PreliZ distribution
+        Prior of its rate, in squared units of the data: Gamma, Exponential or ChiSquared, with single numbers or one for
+        each feature.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is not a positive number, or beta not such a distribution.
+    """
+
+    alpha: float
+    beta: Any
+    support = POSITIVE
+    prior_of = ("sigma",)
+    words = "standard deviations"
+
+    def __post_init__(self):
+        _check_hierarchy(self, "bm.ScaledInverseChiSquared(2 * alpha, sqrt(beta / alpha))")
+
+    @property
+    def n_features(self) -> int | None:
+        """For how many features the prior is; None for any number."""
+        return self.beta.n_features
+
+    def variable(self, name: str, **kwargs):
+        """Make the PyMC variables ``{name}_rate`` and ``name``, in the model whose context is open."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        rate = self.beta.variable(f"{name}_rate", **_size_of(self))
+        arguments = np.asarray(2.0 * self.alpha), pt.sqrt(rate / self.alpha)
+        functions: Any = ScaledInverseChiSquared(1.0, 1.0)._functions
+        log = pm.distributions.transforms.log
+        return pm.CustomDist(name, *arguments, transform=log, **functions, **kwargs)
+
+    def __str__(self):
+        return f"HierarchicalInverseGamma(alpha={self.alpha:g}, beta={self.beta})"
+
+
+@dataclass(frozen=True)
+class HierarchicalGamma:
+    r"""Prior of Poisson rates that share a scale, which is random itself.
+
+    :math:`\mu_k \sim \text{Gamma}(\alpha, \beta)` with rate :math:`\beta`, the same for all components, and
+    :math:`\beta \sim \text{Gamma}` (Frühwirth-Schnatter & Malsiner-Walli 2019). `bayesmix.gibbs` fits it;
+    ``mixture.to_pymc`` writes it with a variable ``mu_rate``.
+
+    Parameters
+    ----------
+    alpha : float
+        Shape, > 0.
+    beta : PreliZ distribution
+        Prior of the rate: Gamma, Exponential or ChiSquared.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is not a positive number, or beta not such a distribution.
+    """
+
+    alpha: float
+    beta: Any
+    support = POSITIVE
+    prior_of = ("mu",)
+    words = "rates"
+
+    def __post_init__(self):
+        _check_hierarchy(self, "pz.Gamma(alpha, beta)")
+
+    @property
+    def n_features(self) -> int | None:
+        """For how many features the prior is; None for any number."""
+        return self.beta.n_features
+
+    def variable(self, name: str, **kwargs):
+        """Make the PyMC variables ``{name}_rate`` and ``name``, in the model whose context is open."""
+        import pymc as pm
+
+        rate = self.beta.variable(f"{name}_rate", **_size_of(self))
+        return pm.Gamma(name, alpha=np.asarray(self.alpha), beta=rate, **kwargs)
+
+    def __str__(self):
+        return f"HierarchicalGamma(alpha={self.alpha:g}, beta={self.beta})"
+
+
+def gamma_of(prior) -> tuple | None:
+    """Shape and rate of a prior that is a gamma distribution under any of its names; None if it is none."""
+    if not isinstance(prior, Prior):
+        return None
+    values = {name: np.asarray(value) for name, value in prior.kwargs.items()}
+    match prior.family, tuple(values.values()):
+        case "Gamma", (alpha, beta) if "alpha" in values:
+            return alpha, beta
+        case "Gamma", (mu, sigma):
+            return (mu / sigma) ** 2, mu / sigma**2
+        case "Exponential", (rate,):
+            return np.ones_like(rate), rate if "lam" in values else 1.0 / rate
+        case "ChiSquared", (nu,):
+            return 0.5 * nu, np.full_like(nu, 0.5)
+    return None
+
+
+def _check_hierarchy(record, fixed):
+    name = type(record).__name__
+    alpha = _number(record.alpha, "alpha", f"{name} needs a positive number")
+    if not 0 < alpha < math.inf:
+        raise ValueError(f"alpha={alpha:g} but {name} needs a positive finite number.")
+    beta = Prior.from_preliz(record.beta) if is_univariate_distribution(record.beta) else record.beta
+    if gamma_of(beta) is None:
+        raise TypeError(
+            f"beta={record.beta!r} but {name} needs the prior of its rate, a Gamma, Exponential or ChiSquared "
+            f"distribution such as pz.Gamma(0.2, 1); for a rate that is known use {fixed}."
+        )
+    object.__setattr__(record, "alpha", alpha)
+    object.__setattr__(record, "beta", beta)
+
+
+def _size_of(record):
+    return {} if record.n_features is None else {"shape": record.n_features}
 
 
 @dataclass(frozen=True)
@@ -325,9 +462,9 @@ def as_prior(value, parameter: str, support: tuple):
     ValueError
         If it is discrete, has parameters without values, or gives mass outside the parameter's support.
     """
-    if value is None or isinstance(value, ScaledInverseChiSquared):
-        if isinstance(value, ScaledInverseChiSquared) and support != POSITIVE:
-            raise ValueError(f"the prior of {parameter} is {value}, which is for standard deviations only.")
+    if value is None or isinstance(value, ScaledInverseChiSquared | HierarchicalInverseGamma | HierarchicalGamma):
+        if value is not None and (parameter not in value.prior_of or support != POSITIVE):
+            raise ValueError(f"the prior of {parameter} is {value}, which is for {value.words} only.")
         return value
     if is_univariate_distribution(value):
         if getattr(value, "kind", "continuous") != "continuous":
@@ -383,7 +520,10 @@ class Priors(Mapping):
         return "\n".join(lines)
 
 
-_CLASSES = {cls.__name__: cls for cls in (Prior, ScaledInverseChiSquared, InverseWishart, LKJ)}
+_CLASSES = {
+    cls.__name__: cls
+    for cls in (Prior, ScaledInverseChiSquared, HierarchicalInverseGamma, HierarchicalGamma, InverseWishart, LKJ)
+}
 
 
 def storable(cls):

@@ -2,10 +2,23 @@
 
 from ..arrays import Data
 from ..mixture import Mixture
+from ..priors import HierarchicalGamma, HierarchicalInverseGamma
 
 
 def posterior_of(mixture: Mixture, data: Data):
-    """Make the posterior of a mixture for data: `DirectPosterior` where it applies, otherwise `GraphPosterior`."""
+    """Make the posterior of a mixture for data: `DirectPosterior` where it applies, otherwise `GraphPosterior`.
+
+    Raises
+    ------
+    ValueError
+        If a prior is hierarchical: only `bayesmix.gibbs` samples a hyperparameter beside the parameters.
+    """
+    for name, prior in mixture.component.priors(data, mixture.n_components).items():
+        if isinstance(prior, HierarchicalGamma | HierarchicalInverseGamma):
+            raise ValueError(
+                f"the prior of {name} is {prior}, whose rate is random; bm.gibbs samples it. For this engine give the rate "
+                "a value, or sample mixture.to_pymc(data) with PyMC."
+            )
     from .direct import DirectPosterior
 
     if DirectPosterior.applies(mixture, data):
