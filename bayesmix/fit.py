@@ -424,6 +424,77 @@ class Fit:
         """
         return prediction.sample(self, n, generator(random_seed))
 
+    # -- allocations --------------------------------------------------------------------------------------------------------
+    def allocation_uncertainty(self, x) -> xr.Dataset:
+        """How sure the component of each row is: entropy (nats), 1 - largest responsibility, and the same normalised.
+
+        From the responsibilities averaged over the draws; see
+        `bayesmix.partitions.uncertainty.allocation_uncertainty`. Parameters are those of `logpdf`.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``entropy``, ``uncertainty`` and ``normalised``, (obs,) each.
+        """
+        from .partitions import allocation_uncertainty
+
+        return allocation_uncertainty(xr.DataArray(self.responsibilities(x)))
+
+    def coclustering(self, rows=None, draws: int | None = None) -> xr.DataArray:
+        """Probability that two rows of the data come from the same component, (obs, obs_2): the similarity matrix.
+
+        Parameters
+        ----------
+        rows : int or array_like, optional
+            So many rows, evenly spaced, or positions of rows; all if not given.
+        draws : int, optional
+            Use so many draws only, evenly spaced.
+
+        Raises
+        ------
+        ValueError
+            If the matrix would take more than 2 GB; see `bayesmix.partitions.coclustering`.
+        """
+        from .partitions import coclustering
+
+        return coclustering(self, rows, draws)
+
+    def partition(
+        self, loss: str = "vi", *, rows=None, draws: int = 1000, max_clusters: int | None = None, random_seed=None
+    ):
+        """One clustering of the rows that stands for the posterior: the one of least expected loss.
+
+        Parameters
+        ----------
+        loss : {"vi", "binder"}
+            Variation of information, or Binder's loss (Wade & Ghahramani 2018).
+        rows : int or array_like, optional
+            So many rows, evenly spaced, or positions of rows; all if not given.
+        draws : int
+            Number of sampled partitions.
+        max_clusters : int, optional
+            Most clusters that are tried.
+        random_seed : int, numpy.random.Generator or None
+            For the sampled partitions and the search.
+
+        Returns
+        -------
+        bayesmix.partitions.Partition
+            With ``labels``, ``expected_loss``, `credible_ball` and `plot`.
+        """
+        from .partitions import point_partition
+
+        return point_partition(self, loss, rows=rows, draws=draws, max_clusters=max_clusters, random_seed=random_seed)
+
+    def plot_uncertainty(self, **kwargs):
+        """Draw how sure the component of each row is, over the data and in order.
+
+        See `bayesmix.plots.partitions.plot_uncertainty`; returns a matplotlib Figure.
+        """
+        from .plots.partitions import plot_uncertainty
+
+        return plot_uncertainty(self, **kwargs)
+
     # -- persistence --------------------------------------------------------------------------------------------------------
     def save(self, path) -> None:
         """Write the fit, specification included, to a netCDF file, or to a Zarr store if the name ends in .zarr.

@@ -2,5 +2,13 @@
 
 from .comparison import plot_comparison, plot_densities, plot_intervals
 from .density import plot_fit
+from .partitions import plot_coclustering, plot_uncertainty
 
-__all__ = ["plot_comparison", "plot_densities", "plot_fit", "plot_intervals"]
+__all__ = [
+    "plot_coclustering",
+    "plot_comparison",
+    "plot_densities",
+    "plot_fit",
+    "plot_intervals",
+    "plot_uncertainty",
+]
