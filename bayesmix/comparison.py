@@ -13,13 +13,14 @@ from .fit import Fit
 from .labels.align import align_to
 from .tables import TRUSTED, Entry, check_probability, entries, number, parameters_of
 
+POSTERIOR = ("nuts", "gibbs", "laplace")  # engines whose draws are draws of the posterior as they are
 QUANTITIES = ("estimate", "se", "lower", "upper")
 DOUBTFUL_MARGIN = 0.05  # share of the rows by which a matching of components must beat the second best
 KHAT = 0.7  # above this an approximation is not corrected by importance weights (Vehtari et al. 2024)
 CLOSE, FAR = 0.5, 1.0  # differences of estimates in standard errors: below CLOSE they agree, above FAR they differ
 WIDTH = 1.25  # standard errors whose ratio is beyond this, or its inverse, are spoken of
 SAME_ELPD = 4.0  # nats: smaller differences in elpd say little (Sivula, Magnusson & Vehtari 2020)
-ENGINES = {"em": "EM", "nuts": "NUTS", "gibbs": "Gibbs", "advi": "ADVI", "parameters": "given"}
+ENGINES = {"em": "EM", "nuts": "NUTS", "gibbs": "Gibbs", "laplace": "Laplace", "advi": "ADVI", "parameters": "given"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -384,7 +385,7 @@ def leave_one_out(fit: Fit):
     import arviz as az
 
     stats = fit.tree["sample_stats"] if "sample_stats" in fit.tree.children else {}
-    corrected = fit.engine not in ("nuts", "gibbs") and "log_p" in stats and "log_q" in stats
+    corrected = fit.engine not in POSTERIOR and "log_p" in stats and "log_q" in stats
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak of Pareto k, which `khat_max`, `khat_bad` and a note give
         if corrected:
@@ -393,8 +394,10 @@ def leave_one_out(fit: Fit):
             loo = az.loo_approximate_posterior(fit.tree, **weights, var_name="x", pointwise=True)
         else:
             loo = az.loo(fit.tree, var_name="x", pointwise=True)
-    if fit.engine in ("nuts", "gibbs"):
+    if fit.engine in POSTERIOR:
         words = f"posterior draws ({ENGINES[fit.engine]})"
+        if fit.engine == "laplace":
+            words = f"draws resampled by their importance (Laplace, k-hat {fit.tree.attrs.get('khat', np.nan):.2f})"
     elif fit.engine == "em":
         method = fit.tree.attrs.get("uncertainty", "em")
         words = f"draws from the estimate's sampling distribution ({method}), not a posterior"
@@ -478,9 +481,9 @@ def _diagnostics(fits):
 def _conclude(fits, comparable, reference, parameters, agreed, accuracy) -> list[str]:
     """Say what the comparison comes to."""
     sentences = []
-    trusted = [name for name, fit in fits.items() if fit.engine in ("nuts", "gibbs") and fit.verdict in TRUSTED]
+    trusted = [name for name, fit in fits.items() if fit.engine in POSTERIOR and fit.verdict in TRUSTED]
     for name, fit in fits.items():
-        if not fit.converged or (fit.engine in ("nuts", "gibbs") and fit.verdict not in TRUSTED):
+        if not fit.converged or (fit.engine in POSTERIOR and fit.verdict not in TRUSTED):
             sentences.append(f"Mind {name}: {spoken(fit)}")
         khat = fit.tree.attrs.get("khat", np.nan)
         if khat > KHAT:
@@ -532,7 +535,8 @@ def _pair(name, yardstick, comparable, parameters, agreed) -> str:
     if not sized:
         return f"{name} and {yardstick}: {classified}; {density}."
     largest, label = max(sized)
-    unit = "posterior standard deviations" if comparable[yardstick].engine in ("nuts", "gibbs", "advi") else "standard errors"
+    posterior = comparable[yardstick].engine in (*POSTERIOR, "advi")
+    unit = "posterior standard deviations" if posterior else "standard errors"
     verb = "agree roughly"
     if largest <= CLOSE and alike >= 0.95:
         verb = "agree"

@@ -100,7 +100,7 @@ def summarise(fit, ci_prob: float = 0.89):
     else:
         table = pd.DataFrame({"estimate": estimates or {}})
     table.attrs["message"] = fit.message
-    if fit.engine in ("nuts", "gibbs") and fit.verdict not in TRUSTED:
+    if fit.engine in ("nuts", "gibbs", "laplace") and fit.verdict not in TRUSTED:
         warnings.warn(fit.message, UserWarning, stacklevel=3)
     return table
 

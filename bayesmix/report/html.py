@@ -171,7 +171,7 @@ def _specification(comparison) -> str:
             formula(own) if own else "",
             f"<p>As specified: <code>{escape(said)}</code>. It has {fit.n_parameters} free parameters.</p>",
         ]
-        if any(comparison.fits[name].engine in ("nuts", "gibbs", "advi") for name in names):
+        if any(comparison.fits[name].engine in ("nuts", "gibbs", "laplace", "advi") for name in names):
             priors = mixture.priors(fit.data)
             rows = [(name, str(prior), priors.notes.get(name, "")) for name, prior in priors.items()]
             parts.append("<h3>Priors of the Bayesian methods</h3>")
