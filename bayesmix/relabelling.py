@@ -9,24 +9,35 @@ from .labels import (
     agreement,
     apply_permutation,
     compose,
+    data_based,
     ecr,
     invariants,
     invert,
     judge,
+    ordering,
+    pivot,
     relabel_allocations,
     stephens,
 )
 from .likelihood import formula
 from .likelihood.likelihood import Likelihood
 from .prediction import CELLS, with_row_axis
+from .priors import POSITIVE
 
-ALGORITHMS = ("ecr", "stephens")
+MARGIN_UNITS = {
+    "ecr": "share of rows",
+    "stephens": "nats per row",
+    "pivot": "share of the squared distance",
+    "data": "squared standard deviations per row and feature",
+    "ordering": "standard deviations of the ordered values",
+}
 LABEL_ROWS = 2000  # rows that draws are matched by
 POINTS = 8  # data points at which the density is followed
-SECOND_OPINION = (500, 1000)  # draws and rows on which the two algorithms are compared
+SECOND_OPINION = (500, 1000)  # draws and rows on which the algorithms are compared
+OPINIONS = ("ecr", "stephens", "pivot", "data")  # the algorithms that are
 
 
-def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
+def relabel(fit: Fit, algorithm: str = "ecr", *, by=None) -> Fit:
     """Relabel the posterior draws of a fit, and judge its convergence.
 
     `bayesmix.nuts` and `bayesmix.advi` do this by themselves; call it for draws that were changed or combined, or for
@@ -37,19 +48,27 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
     ----------
     fit : Fit
         With draws in group ``posterior``.
-    algorithm : {"ecr", "stephens"}
+    algorithm : {"ecr", "stephens", "pivot", "data", "ordering"}
         "ecr": every draw is permuted so that most rows keep the component that they have most often
         (Papastamoulis & Iliopoulos 2010, iterative version 1), started from the most likely draw.
         "stephens": least Kullback-Leibler divergence between the responsibilities of a draw and their mean
         (Stephens 2000).
+        "pivot": least distance of the parameters from those of the most likely draw, logarithms of what is positive, in
+        standard deviations (Marin, Mengersen & Robert 2005).
+        "data": the rows of a component lie around the same centre in every draw (Rodriguez & Walker 2014).
+        "ordering": by the size of one number, see `by`; right only if it separates the components.
+    by : str or (str, feature), optional
+        What "ordering" orders by: "weights" or a parameter, of which feature if there are several. Default: the
+        family's first parameter, first feature.
 
     Returns
     -------
     Fit
         With relabelled ``posterior``, and group ``labels``: ``permutation`` (chain, draw, cluster), by which component
         c of a draw is component ``permutation[c]`` of the raw draw; ``margin`` (chain, draw), how much worse the
-        second-best permutation is, as share of the rows (ecr) or in nats per row (stephens). ``verdict``, ``message``
-        and attributes such as ``rhat_raw`` and ``rhat_relabelled`` are those of `bayesmix.labels.judge`.
+        second-best permutation is, in the attribute ``margin_unit``; ``agreement`` (algorithm, algorithm_2), the share of
+        draws on which two algorithms agree. ``verdict``, ``message`` and attributes such as ``rhat_raw`` and
+        ``rhat_relabelled`` are those of `bayesmix.labels.judge`.
 
     Raises
     ------
@@ -58,13 +77,17 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
     """
     if not fit.has_draws:
         raise ValueError(f"this fit by {fit.engine} has no draws to relabel; only group posterior can be relabelled.")
-    if algorithm not in ALGORITHMS:
-        raise ValueError(f"algorithm={algorithm!r} is not known; use one of {', '.join(ALGORITHMS)}.")
+    if algorithm not in MARGIN_UNITS:
+        raise ValueError(f"algorithm={algorithm!r} is not known; use one of {', '.join(MARGIN_UNITS)}.")
+    if by is not None and algorithm != "ordering":
+        raise ValueError(f'by={by!r} is for algorithm="ordering"; "{algorithm}" does not order by one number.')
     raw, lead = _raw_draws(fit)
     k, n_draws = fit.mixture.n_components, lead[0] * lead[1]
     flat = {name: value.reshape(n_draws, *value.shape[2:]) for name, value in raw.items()}
     rows, log_likelihood = _rows_for_labels(fit.data), _total_log_likelihood(fit, flat)
-    found, entropy = _match(fit, flat, rows, log_likelihood, algorithm)
+    allocations, entropy, whole = _allocations(fit, flat, rows, algorithm == "stephens")
+    found, clarity = _match(fit, flat, rows, allocations, whole, log_likelihood, algorithm, by)
+    opinions = _opinions(fit, flat, rows, found, log_likelihood)
     permutation = found.permutation.reshape(*lead, k)
     relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
 
@@ -79,12 +102,13 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
             {
                 "permutation": (("chain", "draw", "cluster"), permutation),
                 "margin": (("chain", "draw"), np.minimum(found.margin, 1e300).reshape(lead)),
+                "agreement": (("algorithm", "algorithm_2"), opinions),
             },
-            coords=coords,
+            coords=coords | {"algorithm": list(OPINIONS), "algorithm_2": list(OPINIONS)},
             attrs={
                 "algorithm": found.name,
-                "margin_unit": "share of rows" if algorithm == "ecr" else "nats per row",
-                "agreement": _second_opinion(fit, flat, rows, found, algorithm),
+                "margin_unit": MARGIN_UNITS[algorithm],
+                "agreement": float(opinions[0, 1]),  # of ECR and Stephens
             },
         )
     )
@@ -94,7 +118,7 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
         _invariants(fit, flat, lead, log_likelihood, entropy),
         log_likelihood=log_likelihood.reshape(lead),
         permutation=permutation,
-        margin=found.margin.reshape(lead),
+        margin=clarity.reshape(lead),
         weights=relabelled["weights"],
         divergences=int(tree["sample_stats"].dataset["diverging"].sum())
         if _has(tree, "sample_stats", "diverging")
@@ -105,7 +129,7 @@ def relabel(fit: Fit, algorithm: str = "ecr") -> Fit:
         for name in verdict.__dataclass_fields__
         if name not in ("outcome", "message")
     }
-    if fit.engine == "nuts":
+    if fit.engine in ("nuts", "gibbs"):
         good = verdict.outcome in ("converged", "labels switched only")
         attrs |= {"verdict": verdict.outcome, "converged": int(good), "message": _capital(verdict)}
         if fit.tree.attrs.get("notes"):
@@ -161,26 +185,81 @@ def _total_log_likelihood(fit, flat) -> np.ndarray:
     return np.array([likelihood.log_likelihood(params) for params in draws])
 
 
-def _match(fit, flat, rows, total, algorithm):
-    """Permutations of all draws by their allocations of some rows, and the entropy of each draw's allocations."""
+def _allocations(fit, flat, rows, keep):
+    """Most probable component of some rows in each draw, the entropy of these rows, and all responsibilities if kept."""
     n_draws, k = flat["weights"].shape
-    n_obs = len(rows)
-    allocations, entropy = np.empty((n_draws, n_obs), dtype=np.int16), np.empty(n_draws)
-    whole = np.empty((n_draws, n_obs, k), dtype=np.float32) if algorithm == "stephens" else None
+    allocations, entropy = np.empty((n_draws, len(rows)), dtype=np.int16), np.empty(n_draws)
+    whole = np.empty((n_draws, len(rows), k), dtype=np.float32) if keep else None
     for part, r in _responsibilities(fit, flat, rows):
         allocations[part] = r.argmax(axis=2)
         entropy[part] = -np.sum(np.where(r > 0, r * np.log(np.maximum(r, 1e-300)), 0.0), axis=(1, 2))
         if whole is not None:
             whole[part] = r
-    reference = allocations[int(np.argmax(total))]
-    aligned = ecr(allocations, k, pivot=reference)
+    return allocations, entropy, whole
+
+
+def _match(fit, flat, rows, allocations, whole, total, algorithm, by):
+    """Permutations of all draws, and how clear the allocations make the labels: a margin as share of rows or nats."""
+    k, best = fit.mixture.n_components, int(np.argmax(total))
+    aligned = ecr(allocations, k, pivot=allocations[best])
+    if algorithm == "stephens":
+        found = _after(aligned, stephens(apply_permutation(whole, aligned.permutation, axis=2)))
+        return _named_by_majority(found), found.margin
+    clear = _after(aligned, ecr(relabel_allocations(allocations, aligned.permutation), k))
     if algorithm == "ecr":
-        found = ecr(relabel_allocations(allocations, aligned.permutation), k)
+        found = clear
+    elif algorithm == "pivot":
+        numbers = _numbers(fit.mixture.component, flat)
+        found = pivot(numbers, numbers[best])
+    elif algorithm == "data":
+        found = data_based(allocations, fit.data.values[rows], k)
     else:
-        found = stephens(apply_permutation(whole, aligned.permutation, axis=2))
-    permutation = compose(aligned.permutation, found.permutation)
-    matched = Relabelling(permutation, found.margin, found.n_iter, found.name, found.converged)
-    return _named_by_majority(matched), entropy
+        found = ordering(_scalar(fit, flat, by))
+    return _named_by_majority(found), clear.margin
+
+
+def _after(first: Relabelling, then: Relabelling) -> Relabelling:
+    """Two relabellings, one after the other, as one."""
+    return Relabelling(
+        compose(first.permutation, then.permutation), then.margin, then.n_iter, then.name, then.converged
+    )
+
+
+def _numbers(component, flat) -> np.ndarray:
+    """All parameters of each component side by side, (draw, component, number), where they are roughly symmetric.
+
+    Logarithms of what is positive; of covariance matrices the standard deviations so, and the correlations.
+    """
+    columns = [np.log(np.maximum(flat["weights"], 1e-300))[..., None]]
+    for parameter in component.parameters:
+        value = flat[parameter.name]
+        if len(parameter.event_dims) == 2:
+            sd = np.sqrt(np.diagonal(value, axis1=2, axis2=3))
+            rows, cols = np.tril_indices(sd.shape[-1], -1)
+            columns += [np.log(sd), value[..., rows, cols] / (sd[..., rows] * sd[..., cols])]
+        else:
+            value = value.reshape(*value.shape[:2], -1)
+            columns.append(np.log(np.maximum(value, 1e-300)) if parameter.support == POSITIVE else value)
+    return np.concatenate(columns, axis=2)
+
+
+def _scalar(fit, flat, by) -> np.ndarray:
+    """The number of each component that an ordering looks at: (draw, component)."""
+    first = fit.mixture.component.parameters[0].name
+    name, *feature = (first,) if by is None else (by,) if isinstance(by, str) else tuple(by)
+    if name not in flat:
+        raise ValueError(f"by={by!r} but the parameters are {', '.join(flat)}.")
+    value, features = flat[name], list(fit.data.feature)
+    if value.ndim == 2 and not feature:
+        return value
+    if value.ndim == 4:
+        value = np.diagonal(value, axis1=2, axis2=3)  # variances
+    if value.ndim == 2 or len(feature) > 1 or (feature and feature[0] not in features):
+        raise ValueError(
+            f"by={by!r} is not one number per component; give a parameter, or a parameter and one of the "
+            f"features {features} if it has several."
+        )
+    return value[..., features.index(feature[0]) if feature else 0]
 
 
 def _named_by_majority(found: Relabelling) -> Relabelling:
@@ -191,18 +270,23 @@ def _named_by_majority(found: Relabelling) -> Relabelling:
     return Relabelling(compose(found.permutation, back), found.margin, found.n_iter, found.name, found.converged)
 
 
-def _second_opinion(fit, flat, rows, found, algorithm):
-    """Share of draws on which ECR and Stephens' algorithm agree, on some draws and rows; 1 for one component."""
+def _opinions(fit, flat, rows, found, total) -> np.ndarray:
+    """Share of draws on which two algorithms agree, for every two of `OPINIONS`, on some draws and rows."""
     n_draws, k = flat["weights"].shape
     if k == 1:
-        return 1.0
+        return np.ones((len(OPINIONS), len(OPINIONS)))
     draws = np.unique(np.linspace(0, n_draws - 1, min(n_draws, SECOND_OPINION[0])).round().astype(int))
     rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), SECOND_OPINION[1])).round().astype(int)]
     some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
-    r = np.concatenate([piece for _, piece in _responsibilities(fit, some, rows)])
-    other = stephens(r) if algorithm == "ecr" else ecr(r.argmax(axis=2), k)
-    identity = np.broadcast_to(np.arange(k), other.permutation.shape)
-    return float(agreement(identity, other.permutation))
+    allocations, _, r = _allocations(fit, some, rows, keep=True)
+    numbers = _numbers(fit.mixture.component, some)
+    said = {
+        "ecr": ecr(allocations, k),
+        "stephens": stephens(r),
+        "pivot": pivot(numbers, numbers[int(np.argmax(total[draws]))]),
+        "data": data_based(allocations, fit.data.values[rows], k),
+    }
+    return np.array([[agreement(said[a].permutation, said[b].permutation) for b in OPINIONS] for a in OPINIONS])
 
 
 def _invariants(fit, flat, lead, log_likelihood, entropy):

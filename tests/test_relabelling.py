@@ -30,7 +30,7 @@ def switched(fit, chains):
     return replace(fit, tree=tree)
 
 
-@pytest.mark.parametrize("algorithm", ["ecr", "stephens"])
+@pytest.mark.parametrize("algorithm", ["ecr", "stephens", "pivot", "data", "ordering"])
 def test_switched_labels_are_put_back(fit, algorithm):
     result = bm.relabel(switched(fit, [1, 2]), algorithm)
     assert result.tree.attrs["rhat_raw"] > 1.4
@@ -62,6 +62,48 @@ def test_margins_and_agreement_are_recorded(fit):
     assert labels["margin"].shape == (4, 1000)
     assert float(labels["margin"].min()) > 0.5  # 272 rows in two clear groups
     assert labels.attrs["agreement"] == 1.0
+    assert list(labels["agreement"].coords["algorithm"].values) == ["ecr", "stephens", "pivot", "data"]
+    np.testing.assert_array_equal(labels["agreement"].values, 1.0)  # two groups so clear leave no room for opinions
+
+
+@pytest.mark.parametrize("by", [None, "weights", "mu", ("mu", "waiting"), ("cov", "waiting")])
+def test_an_ordering_orders_what_it_was_asked_to(fit, by):
+    result = bm.relabel(switched(fit, [1]), "ordering", by=by)
+    posterior = result.tree["posterior"].dataset
+    name, feature = ("mu", "eruptions") if by in (None, "mu") else (by, None) if isinstance(by, str) else by
+    value = posterior[name]
+    if name == "cov":
+        value = value.sel(feature=feature, feature_2=feature)
+    elif feature:
+        value = value.sel(feature=feature)
+    ordered = np.diff(value.values, axis=2) > 0
+    assert ordered.mean() in (0.0, 1.0) or name == "cov"  # variances may cross: the names are those of most draws
+    assert result.tree["labels"].attrs["algorithm"] == "ordering"
+
+
+def test_opinions_differ_where_labels_mean_little():
+    """Two groups half a standard deviation apart: the algorithms disagree on some draws, and it is on record."""
+    x = np.random.default_rng(3).normal(size=60)
+    fit = bm.nuts(bm.Mixture(bm.Normal(), 2), x, draws=250, random_seed=1, progressbar=False)
+    opinions = fit.tree["labels"]["agreement"].values
+    np.testing.assert_array_equal(np.diag(opinions), 1.0)
+    np.testing.assert_allclose(opinions, opinions.T)
+    assert opinions.min() < 0.95
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"algorithm": "fastest"}, "ecr, stephens, pivot, data, ordering"),
+        ({"algorithm": "ecr", "by": "mu"}, 'is for algorithm="ordering"'),
+        ({"algorithm": "ordering", "by": "sigma"}, "weights, mu, cov"),
+        ({"algorithm": "ordering", "by": ("mu", "age")}, "waiting"),
+        ({"algorithm": "ordering", "by": ("weights", "waiting")}, "not one number"),
+    ],
+)
+def test_unknown_algorithms_and_orders(fit, options, told):
+    with pytest.raises(ValueError, match=told):
+        bm.relabel(fit, **options)
 
 
 def test_likelihood_does_not_depend_on_labels(fit):
@@ -91,11 +133,6 @@ def test_nothing_to_relabel():
     em = bm.em(bm.Mixture(bm.MvNormal(), 2), FAITHFUL, random_seed=1, progressbar=False)
     with pytest.raises(ValueError, match="no draws"):
         bm.relabel(em)
-
-
-def test_unknown_algorithm(fit):
-    with pytest.raises(ValueError, match="ecr, stephens"):
-        bm.relabel(fit, "ordering")
 
 
 @pytest.mark.parametrize("chains", [(0, 1), (2, 3)])
