@@ -17,7 +17,7 @@ from .em import distinct_optima, generator, params_of_fit, search_optima
 from .interrupts import finishing
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
-TUNE = {"direct": 300, "graph": 500, "pymc": 1000}
+TUNE = {"direct": 200, "graph": 500, "pymc": 1000}
 _STATISTICS = {  # nutpie's names, and the ones that PyMC and ArviZ use
     "diverging": "diverging",
     "logp": "lp",
@@ -61,7 +61,7 @@ def nuts(
     draws : int
         Draws kept of each chain.
     tune : int or "auto"
-        Draws of each chain for adaptation, thrown away. "auto" takes 300 in the coordinates of the mode (priors of the
+        Draws of each chain for adaptation, thrown away. "auto" takes 200 in the coordinates of the mode (priors of the
         documented list), 500 otherwise, 1000 for PyMC's sampler.
     chains : int
         Number of chains; at least 2, for R-hat 4.
@@ -105,7 +105,7 @@ def nuts(
     cores = min(chains, cores or available_cores())
     seed = int(rng.integers(2**31 - 1))
     if sampler == "nutpie":
-        length = tune if tune != "auto" else TUNE["direct" if hasattr(posterior, "block") else "graph"]
+        length = tuning(posterior, modes) if tune == "auto" else tune
         sampled, stats, interrupted = _run_nutpie(posterior, modes, draws, length, chains, cores, seed, progressbar)
     else:
         length = TUNE["pymc"] if tune == "auto" else tune
@@ -124,11 +124,19 @@ def nuts(
         "divergences": int(stats["diverging"].sum()),
         "starting_modes": len(modes),
         "seconds": time.perf_counter() - started,
-        "notes": _notes(interrupted, kept, draws, len(modes)),
+        "notes": " ".join(
+            filter(None, [_notes(interrupted, kept, draws, len(modes)), notes_on_weights(mixture, checked, sampled)])
+        ),
     }
     with finishing("the draws are relabelled"):
         fit = Fit.assemble(mixture, checked, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
         return relabel(fit)
+
+
+def tuning(posterior, modes) -> int:
+    """Draws for adaptation: few in the coordinates of a mode whose curvature is that of the posterior."""
+    whitened = hasattr(posterior, "block") and all(mode.regular for mode in modes)
+    return TUNE["direct" if whitened else "graph"]
 
 
 def _check_counts(**counts):
@@ -151,6 +159,13 @@ def _notes(interrupted, kept, draws, n_modes):
     return " ".join(notes)
 
 
+def notes_on_weights(mixture, data, sampled: dict) -> str:
+    """What the prior of the weights has to say about the draws (chain, draw, ...), for the message."""
+    return mixture.weights.notes(
+        {n: sampled[n] for n in mixture.weights.hyper}, mixture.n_components, data.total_weight
+    )
+
+
 # -- where chains start ----------------------------------------------------------------------------------------------------
 def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
@@ -167,6 +182,8 @@ def modes_of(posterior, optima: list[dict]) -> list[Mode]:
     found = []
     for params in optima:
         params = params | {"weights": np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum()}
+        order = posterior.mixture.weights.best_order(params["weights"])
+        params = {name: value[order] for name, value in params.items()}
         try:
             start = posterior.to_vector(params)
             start = np.where(np.isneginf(start), -30.0, start)  # the logarithm of a rate of zero
@@ -253,7 +270,7 @@ def _run_pymc(mixture, data, starts, draws, tune, chains, cores, seed, progressb
             draws=draws, tune=tune, chains=chains, cores=cores, random_seed=seed, progressbar=progressbar, quiet=not progressbar,
             nuts_sampler="pymc", init="adapt_diag", initvals=initial, compute_convergence_checks=False,
         )  # fmt: skip
-    names = ["weights", *(parameter.name for parameter in mixture.component.parameters)]
+    names = ["weights", *mixture.weights.hyper, *(parameter.name for parameter in mixture.component.parameters)]
     sampled = {name: tree["posterior"].dataset[name].values for name in names}
     stats = {name: tree["sample_stats"].dataset[name].values for name in _STATISTICS.values()}
     return sampled, _statistics(stats), sampled["weights"].shape[:2] != (chains, draws)
