@@ -18,6 +18,7 @@ from .mixture import Mixture as Mixture
 from .priors import LKJ as LKJ
 from .priors import HierarchicalGamma as HierarchicalGamma
 from .priors import HierarchicalInverseGamma as HierarchicalInverseGamma
+from .priors import HierarchicalInverseWishart as HierarchicalInverseWishart
 from .priors import InverseWishart as InverseWishart
 from .priors import ScaledInverseChiSquared as ScaledInverseChiSquared
 from .relabelling import relabel as relabel

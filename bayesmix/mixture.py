@@ -79,6 +79,11 @@ class Mixture:
 
     __repr__ = __str__
 
+    @property
+    def stated_n_components(self) -> int | None:
+        """Number of components; None where it is random (`MFM`)."""
+        return self.n_components if self.weights.fixed_n_components else None
+
     def check(self, data, weights=None) -> Data:
         """Read the data and check that this mixture can describe them.
 
@@ -100,10 +105,11 @@ class Mixture:
             If the data cannot be read, or do not suit the family or its priors.
         """
         checked = data if isinstance(data, Data) else as_data(data, weights=weights)
-        check_enough_rows(checked, self.n_components)
-        self.component.check_data(checked, self.n_components)
+        needed = self.stated_n_components or 1  # a largest K needs no rows behind it
+        check_enough_rows(checked, needed)
+        self.component.check_data(checked, needed)
         self.component.check_priors(checked)
-        check_distinct_rows(checked, self.n_components)
+        check_distinct_rows(checked, needed)
         if checked.weights is not None:
             warn_of_little_weight(self, checked, stacklevel=4)
         return checked
@@ -123,7 +129,7 @@ class Mixture:
         Priors
             A mapping from parameter name to prior.
         """
-        priors = self.component.priors(self.check(data, weights), self.n_components)
+        priors = self.component.priors(self.check(data, weights), self.stated_n_components)
         return Priors({"weights": self.weights, **priors}, priors.notes)
 
     def to_pymc(self, data, weights=None):

@@ -430,6 +430,46 @@ class InverseWishart:
 
 
 @dataclass(frozen=True)
+class HierarchicalInverseWishart:
+    r"""Prior of covariance matrices that share a scale matrix, which is random itself.
+
+    :math:`\Sigma_k^{-1} \sim W(\nu, \Psi^{-1})` with the same :math:`\Psi` for all components, and :math:`\Psi \sim
+    W(\nu_0, \Psi_0 / \nu_0)`, which has the mean :math:`\Psi_0` (Stephens 2000, sec. 4.2; Malsiner-Walli,
+    Frühwirth-Schnatter & Grün 2016). `bayesmix.gibbs` fits it.
+
+    Parameters
+    ----------
+    nu : float
+        Degrees of freedom, > D - 1.
+    psi : array_like, shape (D, D)
+        Mean of the scale matrix, symmetric and positive definite, in squared units of the data.
+    psi_nu : float
+        Degrees of freedom of the scale matrix itself, > D - 1: the more, the closer it stays to `psi`.
+    """
+
+    nu: float
+    psi: tuple | np.ndarray
+    psi_nu: float
+
+    def __post_init__(self):
+        checked = InverseWishart(self.nu, self.psi)
+        psi_nu = _number(self.psi_nu, "psi_nu", "HierarchicalInverseWishart needs a number > D - 1")
+        if not psi_nu > checked.n_features - 1:
+            d = checked.n_features
+            raise ValueError(f"psi_nu={psi_nu:g} but a random {d} x {d} scale matrix needs psi_nu > {d - 1}.")
+        for name, value in (("nu", checked.nu), ("psi", checked.psi), ("psi_nu", psi_nu)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features D."""
+        return len(self.psi)
+
+    def __str__(self):
+        return f"HierarchicalInverseWishart(nu={self.nu:g}, psi={_text(self.psi)}, psi_nu={self.psi_nu:g})"
+
+
+@dataclass(frozen=True)
 class LKJ:
     r"""Prior of a correlation matrix, :math:`p(R) \propto |R|^{\eta - 1}` (Lewandowski, Kurowicka & Joe 2009).
 

@@ -181,10 +181,13 @@ class Component(ABC):
 
     # -- priors --------------------------------------------------------------------------------------------------------
     @abstractmethod
-    def default_priors(self, data: Data, n_components: int) -> Priors:
-        """Weakly informative priors made from the data, with a note on where each comes from."""
+    def default_priors(self, data: Data, n_components: int | None) -> Priors:
+        """Weakly informative priors made from the data, with a note on where each comes from.
 
-    def priors(self, data: Data, n_components: int) -> Priors:
+        None stands for a number of components that is random: defaults then do not depend on it.
+        """
+
+    def priors(self, data: Data, n_components: int | None) -> Priors:
         """The priors in force: those given by the user, the defaults elsewhere."""
         defaults = self.default_priors(data, n_components)
         chosen = {name: getattr(self, name, None) or default for name, default in defaults.items()}

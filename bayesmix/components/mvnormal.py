@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_full_rank, check_not_constant, namespace
-from ..priors import LKJ, POSITIVE, REAL, InverseWishart, Prior, Priors
+from ..priors import (
+    LKJ,
+    POSITIVE,
+    REAL,
+    HierarchicalInverseGamma,
+    HierarchicalInverseWishart,
+    InverseWishart,
+    Prior,
+    Priors,
+)
 from .base import Component, Guard, Parameter, Rows, full_shape
 from .covariance import STRUCTURES, Structure
 from .covariance.base import diagonal_of
@@ -29,9 +38,10 @@ class MvNormal(Component):
     mu : PreliZ distribution, optional
         Prior of every entry of the means. Default: Normal(midrange, range), feature by feature
         (after Richardson & Green 1997).
-    cov : InverseWishart, optional
+    cov : InverseWishart or HierarchicalInverseWishart, optional
         Prior of the covariance matrices (full, tied). Default: inverse Wishart with D + 2 degrees of freedom and
-        scale S / K^(2/D), where S is the covariance matrix of the data (Fraley & Raftery 2007).
+        scale S / K^(2/D), where S is the covariance matrix of the data (Fraley & Raftery 2007); with a random number of
+        components a hierarchical one.
     sigma : PreliZ distribution, optional
         Prior of the standard deviations. With "diag" and "spherical" in place of the default (scaled inverse
         chi-squared, 3 degrees of freedom, scale as above); with "full" and "tied" it replaces `cov` by
@@ -61,7 +71,7 @@ class MvNormal(Component):
         if not isinstance(self.covariance, str) or self.covariance not in STRUCTURES:
             raise ValueError(f"covariance={self.covariance!r} is not known; use one of {', '.join(STRUCTURES)}.")
         self._check_priors(mu=REAL, sigma=POSITIVE)
-        if self.cov is not None and not isinstance(self.cov, InverseWishart):
+        if self.cov is not None and not isinstance(self.cov, InverseWishart | HierarchicalInverseWishart):
             raise TypeError(
                 f"the prior of cov must be bm.InverseWishart(nu, psi), but it is {self.cov!r}; for a prior on "
                 "standard deviations and correlations give sigma=pz.HalfNormal(...) and corr=bm.LKJ(eta)."
@@ -304,12 +314,22 @@ class MvNormal(Component):
         on = self._structure.prior_on
         if self.sigma is not None and on == "cov":
             return Priors(priors | {"sigma": self.sigma, "corr": self.corr}, notes)
+        if n_components is None:
+            priors[on] = self._structure.shared_prior(width)
+            notes[on] = "one scale for all components, itself random (Richardson & Green 1997; Stephens 2000)"
+            return Priors(priors, notes)
         priors[on] = self._structure.default_prior(covariance(data)[1], n_components)
         notes[on] = "the data's covariance, shared out over K components (Fraley & Raftery 2007)"
         return Priors(priors, notes)
 
     def pymc_variables(self, priors, n_components, n_features):
         """Mu and cov, with P beside it."""
+        for name, prior in priors.items():
+            if isinstance(prior, HierarchicalInverseGamma | HierarchicalInverseWishart):
+                raise ValueError(
+                    f"the prior of {name} is {prior}, whose scale is random: for MvNormal only bm.gibbs takes it, PyMC "
+                    "does not."
+                )
         mu = priors["mu"].variable("mu", dims=("cluster", "feature"))
         structure: Any = self._structure
         cov, factor = structure.pymc_variable(priors, n_components, n_features)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import check_not_constant, check_one_column, namespace
-from ..priors import POSITIVE, REAL, Prior, Priors, ScaledInverseChiSquared
+from ..priors import POSITIVE, REAL, HierarchicalInverseGamma, Prior, Priors, ScaledInverseChiSquared
 from .base import Component, Guard, Parameter, Rows, full_shape
 
 
@@ -22,7 +22,8 @@ class Normal(Component):
         Priors of the Bayesian engines, the same for every component. By default
         mu ~ Normal(midrange, range) (after Richardson & Green 1997) and
         sigma^2 ~ scaled-inverse-chi-squared with 3 degrees of freedom and the sum of squares s^2 / K^2
-        (Fraley & Raftery 2007). EM does not use them.
+        (Fraley & Raftery 2007); with a random number of components sigma^-2 ~ Gamma(2, beta), beta ~ Gamma(0.2,
+        10 / range^2) (Richardson & Green 1997). EM does not use them.
 
     Raises
     ------
@@ -165,6 +166,14 @@ class Normal(Component):
     def default_priors(self, data, n_components):
         """See the class."""
         middle, width = midrange(data)
+        if n_components is None:
+            return Priors(
+                {"mu": Prior.of("Normal", mu=middle[0], sigma=width[0]), "sigma": shared_scale(width[0])},
+                {
+                    "mu": "midrange and range of the data (Richardson & Green 1997)",
+                    "sigma": "one scale for all components, itself random (Richardson & Green 1997)",
+                },
+            )
         scale = np.sqrt(moments(data)[1][0] / 3.0) / n_components
         return Priors(
             {
@@ -205,6 +214,12 @@ def midrange(data):
     x = data.values if data.weights is None else data.values[data.weights > 0]
     low, high = x.min(axis=0), x.max(axis=0)
     return low + 0.5 * (high - low), high - low
+
+
+def shared_scale(width):
+    """Richardson & Green's (1997) prior of sigma for data of this range, a number or one for each feature."""
+    beta = Prior.of("Gamma", POSITIVE, alpha=np.full(np.shape(width), 0.2), beta=10.0 / np.asarray(width) ** 2)
+    return HierarchicalInverseGamma(2.0, beta)
 
 
 def recentre(mu, statistics):

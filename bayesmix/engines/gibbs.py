@@ -13,9 +13,10 @@ from ..cores import available_cores
 from ..fit import Fit
 from ..labels.verdict import DRAWS_FOR_RHAT, ESS_PER_CHAIN, RHAT, RHAT_MOST
 from ..mixture import Mixture, check_mixture
+from ..randomness import generator
 from ..relabelling import relabel
 from ..weight_priors import Dirichlet
-from .em import _progress, generator
+from .em import _progress as display
 from .gibbs_kernels import Record, allocate, run
 from .gibbs_problem import Setup, few_components, setup
 from .interrupts import finishing
@@ -162,7 +163,7 @@ class Chain:
     location: np.ndarray  # (component of some draw, feature)
     spread: np.ndarray  # (component of some draw, feature, E)
     sizes: np.ndarray  # (draw,)
-    scale: np.ndarray  # (draw, feature)
+    scale: np.ndarray  # (draw, feature, E)
     n_components: np.ndarray  # (draw, 2): K and how many are occupied
     alpha: np.ndarray  # (draw,)
     log_likelihood: np.ndarray  # (draw,)
@@ -190,7 +191,7 @@ class _Progress:
 def _run(problem: Setup, states, streams, draws, tune, cores, progressbar) -> tuple[list[Chain], bool]:
     """Run all chains in threads; the chains with draws to keep, cut to one length, and whether interrupted."""
     told, interrupted = _Progress([0] * len(states)), False
-    with _progress(progressbar) as progress, ThreadPoolExecutor(cores) as pool:
+    with display(progressbar) as progress, ThreadPoolExecutor(cores) as pool:
         task = None if progress is None else progress.add_task("Gibbs sweeps", total=len(states) * (tune + draws))
         waiting = [
             pool.submit(_run_chain, problem, state, stream, draws, tune, told, i)
@@ -228,7 +229,7 @@ def _run_chain(problem: Setup, state, rng, draws, tune, told: _Progress, index: 
         size = min(size, most, -made if adapt else draws - made)
         record = Record(
             log_weights=np.empty((size, room)), location=np.empty((size, room, d)), spread=np.empty((size, room, d, e)),
-            scale=np.empty((size, d)), occupied=np.empty((size, room), dtype=bool),
+            scale=np.empty((size, d, e)), occupied=np.empty((size, room), dtype=bool),
             n_components=np.empty((size, 2), dtype=np.int64), alpha=np.empty(size), log_likelihood=np.empty(size),
             log_prior=np.empty(size),
         )  # fmt: skip
@@ -299,12 +300,13 @@ def _statistics(problem: Setup, sampled: list[Chain]) -> xr.Dataset:
         values["concentration"] = stacked("alpha")
     variables: dict = {name: (("chain", "draw"), value) for name, value in values.items()}
     if problem.hyper_name:
-        rates = stacked("scale")[..., : problem.problem.hyper.shape[1]]
-        if rates.shape[2] == 1:
-            variables[problem.hyper_name] = (("chain", "draw"), rates[..., 0])
-        else:
-            variables[problem.hyper_name] = (("chain", "draw", "feature"), rates)
-            coords["feature"] = np.array(problem.data.feature)
+        scale, dims = stacked("scale"), ("chain", "draw", "feature", "feature_2")
+        if scale.shape[3] == 1:  # a rate for each feature, or one for all
+            scale, dims = scale[..., : problem.problem.hyper.shape[1], 0], dims[:3]
+        if scale.shape[2] == 1:
+            scale, dims = scale.reshape(scale.shape[:2]), dims[:2]
+        variables[problem.hyper_name] = (dims, scale)
+        coords |= {name: np.array(problem.data.feature) for name in dims[2:]}
     return xr.Dataset(variables, coords=coords)
 
 

@@ -14,8 +14,8 @@ layout      location, factor, spread                scale                       
 ``RATE``    rate (K, 1), unused                     rate b of mu ~ Gamma(a, b)         gamma
 ==========  ======================================  =================================  ==================================
 
-mu ~ Normal(location_prior[0], 1 / location_prior[1]) whatever the spread. A `scale` with a Gamma hyperprior is drawn
-too. The order of a sweep is that of Frühwirth-Schnatter, Malsiner-Walli & Grün (2021, algorithm 1), which for a fixed
+mu ~ Normal(location_prior[0], 1 / location_prior[1]) whatever the spread. A `scale` with a Gamma or Wishart prior of its
+own is drawn too. The order of a sweep is that of Frühwirth-Schnatter, Malsiner-Walli & Grün (2021, algorithm 1), which for a fixed
 number of components is the sampler of Diebolt & Robert (1994): empty components come after the hyperparameters.
 """
 
@@ -43,6 +43,7 @@ SINGLY = 4  # repetitions of a row up to which each is drawn by itself; above, n
 TINY = 1e-290  # least rate: of a Gamma prior with a small shape, draws can be zero in floating point
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+_inlined = numba.njit(inline="always", error_model="numpy")  # called from one place: compiled once
 _fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 
 
@@ -55,7 +56,8 @@ class Problem(NamedTuple):
     shared: bool  # one variance for all features (SCALE), one matrix for all components (FACTOR)
     location_prior: np.ndarray  # (2, feature): mean and precision; for RATE the shape, and nothing
     shape: float  # a, or nu
-    hyper: np.ndarray  # (2, feature): shape and rate of the Gamma prior of `scale`; (2, 0): it is fixed
+    hyper: np.ndarray  # (2, feature): shape and rate of the Gamma prior of `scale`; for FACTOR nu_0, and below it
+    #     the inverse scale matrix of its Wishart prior, (1 + feature, feature); no columns: `scale` is fixed
     kind: int  # of the concentrations: see `telescope`
     concentration: np.ndarray  # (component,), for kind VECTOR
     log_prior_k: np.ndarray  # (component,) log prior of K = 1, 2, ...; -inf for all but one where K is fixed
@@ -84,7 +86,7 @@ class Record(NamedTuple):
     log_weights: np.ndarray  # (sweep, component)
     location: np.ndarray
     spread: np.ndarray
-    scale: np.ndarray  # (sweep, feature)
+    scale: np.ndarray  # (sweep, feature, E)
     occupied: np.ndarray  # (sweep, component)
     n_components: np.ndarray  # (sweep, 2)
     alpha: np.ndarray  # (sweep,)
@@ -199,7 +201,7 @@ def allocate(rng, problem, state):
     return log_likelihood
 
 
-@_compiled
+@_inlined
 def _occupied_first(state):
     """Renumber the components so that the occupied ones come first, in the order they have; return how many."""
     n_components, place = state.n_components[0], 0
@@ -207,11 +209,13 @@ def _occupied_first(state):
         if state.n[k] > 0.0:
             if place < k:
                 state.n[place], state.n[k] = state.n[k], 0.0
-                state.first[place], state.second[place] = state.first[k], state.second[k]
-                state.first[k], state.second[k] = 0.0, 0.0
-                state.location[place] = state.location[k]
-                state.factor[place] = state.factor[k]
-                state.spread[place] = state.spread[k]
+                for j in range(state.location.shape[1]):
+                    state.location[place, j] = state.location[k, j]
+                    state.first[place, j], state.first[k, j] = state.first[k, j], 0.0
+                    for q in range(state.factor.shape[2]):
+                        state.factor[place, j, q] = state.factor[k, j, q]
+                        state.spread[place, j, q] = state.spread[k, j, q]
+                        state.second[place, j, q], state.second[k, j, q] = state.second[k, j, q], 0.0
             place += 1
     return place
 
@@ -259,13 +263,17 @@ def _draw_mean(rng, problem, state, k, scatter):
     """Mean of component k given its matrix; adds the scatter about the new mean to the lower triangle of `scatter`."""
     n, n_features, prior = state.n[k], problem.x.shape[0], problem.location_prior
     precision, pull = np.zeros((n_features, n_features)), np.zeros(n_features)
-    if n > 0.0:
-        own = state.factor[k].T @ state.factor[k]
-        precision += n * own
-        pull += own @ state.first[k]
-    for j in range(n_features):
-        precision[j, j] += prior[1, j]
-        pull[j] += (prior[0, j] - state.location[k, j]) * prior[1, j]
+    for i in range(n_features):
+        for j in range(i + 1 if n > 0.0 else 0):
+            entry = 0.0  # of P'P
+            for q in range(i, n_features):
+                entry += state.factor[k, q, i] * state.factor[k, q, j]
+            precision[i, j] = n * entry
+            pull[i] += entry * state.first[k, j]
+            if j < i:
+                pull[j] += entry * state.first[k, i]
+        precision[i, i] += prior[1, i]
+        pull[i] += (prior[0, i] - state.location[k, i]) * prior[1, i]
     lower = _cholesky(precision)
     for i in range(n_features):  # L v = pull
         for q in range(i):
@@ -302,7 +310,8 @@ def _draw_matrix(rng, nu, psi, factor, spread):
             for q in range(j + 1, i + 1):
                 s -= factor[i, q] * lower[q, j]
             factor[i, j] = s / lower[j, j]
-        factor[i, i + 1 :] = 0.0
+        for j in range(i + 1, size):
+            factor[i, j] = 0.0
     inverse = np.zeros((size, size))
     for i in range(size):
         inverse[i, i] = 1.0 / factor[i, i]
@@ -310,10 +319,16 @@ def _draw_matrix(rng, nu, psi, factor, spread):
             for q in range(j, i):
                 inverse[i, j] -= factor[i, q] * inverse[q, j]
             inverse[i, j] /= factor[i, i]
-    spread[:] = inverse @ inverse.T
+    for i in range(size):
+        for j in range(i + 1):
+            entry = 0.0
+            for q in range(j + 1):
+                entry += inverse[i, q] * inverse[j, q]
+            spread[i, j] = entry
+            spread[j, i] = entry
 
 
-@_compiled
+@_inlined
 def _draw_occupied(rng, problem, state):
     """Parameters of the components that have rows."""
     n_components, n_features = state.n_components[0], problem.x.shape[0]
@@ -337,8 +352,7 @@ def _draw_occupied(rng, problem, state):
         factor, spread = np.zeros((n_features, n_features)), np.zeros((n_features, n_features))
         _draw_matrix(rng, total, together, factor, spread)
         for k in range(n_components):
-            state.factor[k] = factor
-            state.spread[k] = spread
+            state.factor[k], state.spread[k] = factor, spread
 
 
 @_compiled
@@ -348,23 +362,44 @@ def _draw_empty(rng, problem, state, k):
         draw = math.exp(log_gamma_draw(rng, problem.location_prior[0, 0])) / state.scale[0, 0]
         state.location[k, 0] = max(draw, TINY)
         return
+    n_features = problem.x.shape[0]
+    for j in range(n_features):
+        state.location[k, j] = problem.location_prior[0, j]
     if problem.layout == SCALE:
-        state.location[k] = problem.location_prior[0]
         _draw_scale_component(rng, problem, state, k)
         return
-    state.location[k] = problem.location_prior[0]
-    _draw_mean(rng, problem, state, k, np.zeros_like(state.scale))
-    if problem.shared:
-        state.factor[k] = state.factor[0]
-        state.spread[k] = state.spread[0]
-    else:
-        _draw_matrix(rng, problem.shape, state.scale.copy(), state.factor[k], state.spread[k])
+    _draw_mean(rng, problem, state, k, np.empty((n_features, n_features)))
+    if not problem.shared:
+        _draw_matrix(rng, problem.shape, state.scale, state.factor[k], state.spread[k])
+        return
+    for i in range(n_features):
+        for j in range(n_features):
+            state.factor[k, i, j], state.spread[k, i, j] = state.factor[0, i, j], state.spread[0, i, j]
 
 
-@_compiled
+@_inlined
 def _draw_hyperparameters(rng, problem, state):
-    """The random rate b of the prior of variances or rates, given those of the occupied components."""
-    for j in range(problem.hyper.shape[1]):
+    """The random rate b, or Psi, of the prior of variances or rates, given those of the occupied components."""
+    if problem.layout == FACTOR and problem.hyper.size:
+        n_features, nu = problem.x.shape[0], problem.hyper[0, 0]
+        total = problem.hyper[1:].copy()  # of Psi ~ W(nu_0, total^-1)
+        for k in range(state.n_components[0]):
+            if state.n[k] > 0.0:
+                nu += problem.shape
+                for i in range(n_features):
+                    for j in range(n_features):
+                        for q in range(max(i, j), n_features):
+                            total[i, j] += state.factor[k, q, i] * state.factor[k, q, j]
+                if problem.shared:
+                    break
+        factor, inverse = np.empty((n_features, n_features)), np.empty((n_features, n_features))
+        _draw_matrix(rng, nu, total, factor, inverse)
+        for i in range(n_features):
+            for j in range(n_features):
+                state.scale[i, j] = 0.0
+                for q in range(max(i, j), n_features):
+                    state.scale[i, j] += factor[q, i] * factor[q, j]
+    for j in range(problem.hyper.shape[1] if problem.layout != FACTOR else 0):
         shape, rate = problem.hyper[0, j], problem.hyper[1, j]
         for k in range(state.n_components[0]):
             if state.n[k] > 0.0:
@@ -393,8 +428,12 @@ def _log_inverse_wishart(factor, nu, psi, psi_factor):
     size, value = len(psi), 0.0
     for i in range(size):
         value += nu * math.log(psi_factor[i, i]) + (nu + size + 1.0) * math.log(factor[i, i])
-    product = factor @ psi_factor  # tr(Psi Sigma^-1) = |P L|^2
-    return value - 0.5 * np.sum(product * product)
+        for j in range(i + 1):  # tr(Psi Sigma^-1) = |P L|^2
+            entry = 0.0
+            for q in range(j, i + 1):
+                entry += factor[i, q] * psi_factor[q, j]
+            value -= 0.5 * entry * entry
+    return value
 
 
 @_compiled
@@ -417,7 +456,7 @@ def log_prior_density(problem, state):
     value += problem.log_prior_k[n_components - 1]
     if problem.alpha_prior[0] != 0.0:
         value += log_alpha_prior(state.alpha[0], problem.alpha_prior)
-    for j in range(problem.hyper.shape[1]):
+    for j in range(problem.hyper.shape[1] if problem.layout != FACTOR else 0):
         value += _log_gamma(state.scale[j, 0], problem.hyper[0, j], problem.hyper[1, j])
     if problem.layout == RATE:
         for k in range(n_components):
@@ -429,6 +468,11 @@ def log_prior_density(problem, state):
             value += 0.5 * math.log(problem.location_prior[1, j]) - HALF_LOG_2PI - 0.5 * z * z
     if problem.layout == FACTOR:
         lower = _cholesky(state.scale)
+        if problem.hyper.size:  # Wishart: the density of Psi, but for a constant
+            for i in range(n_features):
+                value += (problem.hyper[0, 0] - n_features - 1.0) * math.log(lower[i, i])
+                for j in range(n_features):
+                    value -= 0.5 * problem.hyper[1 + i, j] * state.scale[i, j]
         for k in range(1 if problem.shared else n_components):
             value += _log_inverse_wishart(state.factor[k], problem.shape, state.scale, lower)
         return value
@@ -441,7 +485,7 @@ def log_prior_density(problem, state):
 
 
 # -- sweeps ---------------------------------------------------------------------------------------------------------------------
-@_compiled
+@_inlined
 def sweep(rng, problem, state, adapt):
     """One sweep: allocations, occupied components, hyperparameters, K, alpha, empty components, weights.
 
@@ -481,7 +525,7 @@ def run(rng, problem, state, record, adapt):
         record.log_weights[i] = state.log_weights
         record.location[i] = state.location
         record.spread[i] = state.spread
-        record.scale[i] = state.scale[:, 0]
+        record.scale[i] = state.scale
         record.occupied[i] = state.n > 0.0
         record.n_components[i] = state.n_components
         record.alpha[i] = state.alpha[0]

@@ -14,6 +14,7 @@ from ..priors import (
     POSITIVE,
     HierarchicalGamma,
     HierarchicalInverseGamma,
+    HierarchicalInverseWishart,
     InverseWishart,
     Prior,
     ScaledInverseChiSquared,
@@ -58,10 +59,11 @@ class Setup:
             location[:k, 0] = np.maximum(b, 1e-3 * b.max() + 1e-290)
         else:
             location[:k], factor[:k] = a, b.reshape(k, d, e)
+            spread[:k] = params["cov"] if self.problem.layout == FACTOR else factor[:k] ** -2.0
         log_weights = np.full(room, -np.inf)
         log_weights[:k] = np.log(np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum())
         scale = self.scale.copy()
-        if self.problem.hyper.size:
+        if self.problem.hyper.size and self.problem.layout != FACTOR:
             scale[:, 0] = rng.gamma(self.problem.hyper[0] + 1.0) / self.problem.hyper[1]
         prior = self.mixture.weights.alpha
         alpha = prior.draw(rng) if isinstance(prior, Prior) else np.ravel(prior)[0]
@@ -97,7 +99,7 @@ def setup(mixture: Mixture, data: Data) -> Setup:
     data = _counted(data)
     likelihood = Likelihood(component, data, k)
     layout, d = LAYOUTS[component.posterior_layout], data.n_features
-    priors = component.priors(data, k)
+    priors = component.priors(data, mixture.stated_n_components)
     hyper, shared = np.empty((2, 0)), False
     if layout == RATE:
         shape, rate, hyper = _rate_prior(priors["mu"])
@@ -111,9 +113,14 @@ def setup(mixture: Mixture, data: Data) -> Setup:
         location = _mean_prior(priors["mu"], d)
         shared = getattr(component, "covariance", "") == "tied"
         prior = priors.get("cov")
-        if not isinstance(prior, InverseWishart):
+        if isinstance(prior, HierarchicalInverseWishart):
+            scale = np.array(prior.psi, dtype=float)
+            hyper = np.vstack([np.full((1, d), prior.psi_nu), prior.psi_nu * np.linalg.inv(scale)])
+        elif isinstance(prior, InverseWishart):
+            scale = np.array(prior.psi, dtype=float)
+        else:
             raise _refused("sigma", f"{priors['sigma']} with {priors['corr']}", "cov=bm.InverseWishart(nu, psi)")
-        shape, scale = prior.nu, np.array(prior.psi, dtype=float)
+        shape = prior.nu
     kind, concentration, log_prior_k, alpha_prior = _weights_prior(mixture)
     x, counts = likelihood.rows.x, np.rint(likelihood.rows.weights).astype(np.int64)
     problem = Problem(
@@ -121,7 +128,7 @@ def setup(mixture: Mixture, data: Data) -> Setup:
         shape=float(shape), hyper=hyper, kind=kind, concentration=concentration, log_prior_k=log_prior_k,
         alpha_prior=alpha_prior,
     )  # fmt: skip
-    name = f"{'mu' if layout == RATE else 'sigma'}_rate" if hyper.size else ""
+    name = {SCALE: "sigma_rate", FACTOR: "cov_psi", RATE: "mu_rate"}[layout] if hyper.size else ""
     return Setup(mixture, data, likelihood, problem, np.ascontiguousarray(scale), name)
 
 

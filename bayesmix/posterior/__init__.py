@@ -2,7 +2,7 @@
 
 from ..arrays import Data
 from ..mixture import Mixture
-from ..priors import HierarchicalGamma, HierarchicalInverseGamma
+from ..priors import HierarchicalGamma, HierarchicalInverseGamma, HierarchicalInverseWishart
 
 
 def posterior_of(mixture: Mixture, data: Data):
@@ -14,10 +14,10 @@ def posterior_of(mixture: Mixture, data: Data):
         If a prior is hierarchical: only `bayesmix.gibbs` samples a hyperparameter beside the parameters.
     """
     for name, prior in mixture.component.priors(data, mixture.n_components).items():
-        if isinstance(prior, HierarchicalGamma | HierarchicalInverseGamma):
+        if isinstance(prior, HierarchicalGamma | HierarchicalInverseGamma | HierarchicalInverseWishart):
             raise ValueError(
-                f"the prior of {name} is {prior}, whose rate is random; bm.gibbs samples it. For this engine give the rate "
-                "a value, or sample mixture.to_pymc(data) with PyMC."
+                f"the prior of {name} is {prior}, whose scale is random, which bm.gibbs alone samples; use it, or a prior "
+                "whose scale is a number."
             )
     from .direct import DirectPosterior
 

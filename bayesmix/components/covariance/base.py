@@ -7,6 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...priors import HierarchicalInverseWishart
+
 
 @dataclass(frozen=True)
 class Structure(ABC):
@@ -77,6 +79,10 @@ class Structure(ABC):
         """Prior made from the covariance matrix of the data: on `prior_on`."""
 
     @abstractmethod
+    def shared_prior(self, width: np.ndarray):
+        """Prior whose scale is shared by all components and random, for data of these ranges (feature,)."""
+
+    @abstractmethod
     def pymc_variable(self, priors: Mapping, n_components: int, n_features: int):
         """Make the free variable ``cov`` in the open model; returns it and the kernel's b."""
 
@@ -84,6 +90,15 @@ class Structure(ABC):
 def volume_scale(n_components: int, n_features: int) -> float:
     """K^(-2/D): how much smaller a variance is when K components share the volume (Fraley & Raftery 2007)."""
     return float(n_components ** (-2.0 / n_features))
+
+
+def shared_matrix(width: np.ndarray) -> HierarchicalInverseWishart:
+    """Inverse Wishart with a random scale matrix (Frühwirth-Schnatter, Malsiner-Walli & Grün 2021, sec. 5.2).
+
+    D + 4 degrees of freedom, and a Wishart matrix of D with mean (D + 4) / 100 diag(range^2).
+    """
+    d = len(width)
+    return HierarchicalInverseWishart(d + 4.0, np.diag((d + 4.0) / 100.0 * width**2), float(d))
 
 
 def diagonal_of(cov: np.ndarray) -> np.ndarray:

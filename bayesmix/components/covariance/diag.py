@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...priors import ScaledInverseChiSquared
-from ..normal import pooled_with_guard
+from ..normal import pooled_with_guard, shared_scale
 from .base import Structure, diagonal_matrices, diagonal_of, volume_scale
 from .full import same
 
@@ -60,6 +60,10 @@ class Diagonal(Structure):
         """Scaled inverse chi-squared with 3 degrees of freedom per variance, after Fraley & Raftery (2007)."""
         d = len(variance_matrix)
         return ScaledInverseChiSquared(3.0, np.sqrt(diagonal_of(variance_matrix) * volume_scale(n_components, d) / 3.0))
+
+    def shared_prior(self, width):
+        """Richardson & Green's (1997), feature by feature."""
+        return shared_scale(width)
 
     def pymc_variable(self, priors, n_components, n_features):
         """Diagonal matrices from the prior of the standard deviations."""

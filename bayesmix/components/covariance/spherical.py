@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...priors import ScaledInverseChiSquared
-from ..normal import is_empty
+from ..normal import is_empty, shared_scale
 from .base import Structure, diagonal_matrices, diagonal_of, volume_scale
 from .full import same
 
@@ -64,6 +64,10 @@ class Spherical(Structure):
         d = len(variance_matrix)
         scale = np.sqrt(diagonal_of(variance_matrix).mean() * volume_scale(n_components, d) / 3.0)
         return ScaledInverseChiSquared(3.0, scale)
+
+    def shared_prior(self, width):
+        """Richardson & Green's (1997), for the quadratic mean of the ranges."""
+        return shared_scale(float(np.sqrt(np.mean(width**2))))
 
     def pymc_variable(self, priors, n_components, n_features):
         """Multiples of the identity from the prior of the standard deviations."""

@@ -11,6 +11,7 @@ from .base import (
     factor_scale,
     factor_to_coordinates,
     precision_factor,
+    shared_matrix,
     volume_scale,
 )
 from .full import same
@@ -71,6 +72,10 @@ class Tied(Structure):
         """Inverse Wishart with D + 2 degrees of freedom and scale S / K^(2/D) (Fraley & Raftery 2007)."""
         d = len(variance_matrix)
         return InverseWishart(d + 2.0, variance_matrix * volume_scale(n_components, d))
+
+    def shared_prior(self, width):
+        """Inverse Wishart with a random scale matrix."""
+        return shared_matrix(width)
 
     def pymc_variable(self, priors, n_components, n_features):
         """One matrix, repeated."""
