@@ -29,7 +29,7 @@ import numpy as np
 
 import bayesmix as bm
 from bayesmix.engines.climb import Climb, climb
-from bayesmix.engines.em import is_spurious
+from bayesmix.engines.search import is_spurious
 from bayesmix.likelihood.likelihood import Likelihood
 
 QUIET = {"progressbar": False}

@@ -1,7 +1,6 @@
 """Maximum likelihood by the EM algorithm."""
 
 import time
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,13 @@ from ..likelihood.likelihood import Likelihood
 from ..likelihood.streamed import StreamedLikelihood
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
-from .climb import Climb, climb, pass_cost
+from .climb import Climb, climb
 from .collapse import describe_collapse
 from .guard import settled_guard
-from .starts import STRATEGIES, from_responsibilities, one_hot, start
+from .progress import display as _progress
+from .search import N_STARTS, SUBSAMPLE, describe_search, is_spurious, search, sort_components, spread_of
+from .starts import STRATEGIES, from_responsibilities, one_hot
 
-SPURIOUS = 1e-4  # smallest variance of a component, against that within all components, of an optimum taken seriously
-SHORT_RUN = 40  # passes of a short run
-SUBSAMPLE = 2000  # rows of a short run
-N_STARTS = 60  # with n_init="auto", at least
-MOST_STARTS = 240  # where passes are short
-MOST_BATCHES = 8  # of so many starts, while the best optimum was found by one start only
 INTERRUPTED = "The search over starts was interrupted: this is the best optimum of the starts tried until then."
 DRAWS_FROM = {
     "laplace": "the normal (Laplace) approximation of the estimate's sampling distribution",
@@ -32,7 +27,6 @@ DRAWS_FROM = {
     "parametric bootstrap": "refits to data sets drawn from the fit (parametric bootstrap)",
     "bayesian bootstrap": "refits to the rows under random weights (Bayesian bootstrap)",
 }
-SURVIVORS = 8  # short runs that go on to convergence
 
 
 def em(
@@ -75,8 +69,9 @@ def em(
         Or the start itself: labels (obs,), responsibilities (obs, cluster), or a `Fit` whose parameters are taken;
         then the components keep their order.
     n_init : int or "auto"
-        Number of starts. "auto" takes 60 to 240, the more the quicker they are. The best 8 that are not degenerate go on
-        to convergence; while the best optimum was found by one start only, as many starts again are made, up to 8 times.
+        Number of starts; the best 8 that are not degenerate go on to convergence. "auto" takes 60 to 240, the more the
+        quicker they are, and then looks around the two best optima: rows change their component, and EM starts again
+        from there, as long as that finds better ones (iterated local search, Lourenço, Martin & Stützle 2003).
     max_iter : int
         Largest number of EM updates of a run.
     tol : float
@@ -140,10 +135,9 @@ def em(
         if given is not None:
             best, spread, interrupted, starts = climb(likelihood, given, **run), None, False, ""
         else:
-            n_starts, batches = (None, MOST_BATCHES) if n_init == "auto" else (int(n_init), 1)
-            found = search(likelihood, init, n_starts, rng, run, progress, batches)
+            found = search(likelihood, init, None if n_init == "auto" else int(n_init), rng, run, progress)
             best, interrupted = sort_components(likelihood, found.optima[0]), found.interrupted
-            spread, starts = _spread(likelihood, found), _describe_search(likelihood, found)
+            spread, starts = spread_of(likelihood, found), describe_search(likelihood, found)
         sampling = None
         if uncertainty is not None and not (best.collapsed or interrupted):
             from .uncertainty import sampling_distribution
@@ -181,114 +175,7 @@ def em(
     )
 
 
-# -- the search over starts ----------------------------------------------------------------------------------------------
-@dataclass(frozen=True)
-class Search:
-    """Where the starts led: distinct optima, best first and degenerate ones last, and how many starts led to each."""
-
-    optima: list[Climb]
-    hits: list[int]
-    n_starts: int
-    interrupted: bool = False  # by Ctrl-C: what had been found until then
-
-
-def search(
-    likelihood: Likelihood,
-    strategy: str,
-    n_starts: int | None,
-    rng: np.random.Generator,
-    run: dict[str, Any],
-    progress=None,
-    batches: int = 1,
-) -> Search:
-    """Short runs from many starts, the best of them to convergence.
-
-    Without a number there are 60, and up to 240 where they take less than about half a second in all. Of `batches`
-    batches of starts the next is made only if the best optimum so far was found by a single start.
-    """
-    all_rows = n_starts == 1 and likelihood.in_memory
-    short_likelihood = likelihood if all_rows else likelihood.subsample(SUBSAMPLE, rng)
-    short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
-    if n_starts is None:
-        n_starts = int(np.clip(5e8 / (SHORT_RUN * pass_cost(short_likelihood)), N_STARTS, MOST_STARTS))
-    if n_starts == 1 or likelihood.n_components == 1:
-        short["max_iter"], n_starts, batches = 0, 1, 1
-    candidates: list[Climb] = []  # short runs that ended in different places,
-    counts: list[int] = []  # how many starts led there,
-    ends: list[Climb | None] = []  # and where they ended
-    made, interrupted = 0, False
-    try:
-        for _ in range(batches):
-            runs = []
-            try:
-                for stream in _track(progress, rng.spawn(n_starts), "EM: short runs"):
-                    runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
-            finally:
-                made += len(runs)
-                candidates, counts, ends = _with_new(short_likelihood, candidates, counts, ends, runs)
-            sound = 0
-            for i in _track(progress, _order(short_likelihood, candidates), "EM: to convergence"):
-                end = ends[i]
-                if end is None:
-                    end = _continue(likelihood, candidates[i], run, same_rows=short_likelihood is likelihood)
-                    ends[i] = end
-                sound += not is_spurious(likelihood, end)
-                if sound == SURVIVORS:
-                    break
-            found = _grouped(likelihood, ends, counts, made)
-            if n_starts == 1 or found.hits[0] > 1 or is_spurious(likelihood, found.optima[0]):
-                return found
-    except KeyboardInterrupt:
-        if not candidates:
-            raise
-        interrupted = True
-    if not any(ends):  # the best short run as it stands, on all rows
-        best = _order(short_likelihood, candidates)[0]
-        ends[best] = replace(
-            _continue(likelihood, candidates[best], run | {"max_iter": 0}, same_rows=False), converged=False
-        )
-    return replace(_grouped(likelihood, ends, counts, made), interrupted=interrupted)
-
-
-def _with_new(likelihood, candidates, counts, ends, runs):
-    """Add runs to the candidates: those that ended at one of them are counted there."""
-    merged, which = distinct(likelihood, [*candidates, *runs])
-    old = len(candidates)
-    total = [0] * len(merged)
-    for i, place in enumerate(which):
-        total[place] += counts[i] if i < old else 1
-    return merged, total, [*ends, *[None] * (len(merged) - old)]
-
-
-def _order(likelihood, runs):
-    """Indices of runs, best first, degenerate ones last."""
-    ranked = _ranked(likelihood, runs)
-    places = {id(run): i for i, run in enumerate(runs)}
-    return [places[id(run)] for run in ranked]
-
-
-def _grouped(likelihood, ends, counts, n_starts) -> Search:
-    """Equal ends put together, their hits added up."""
-    found = [(end, count) for end, count in zip(ends, counts, strict=True) if end is not None]
-    merged, which = distinct(likelihood, [end for end, _ in found])
-    hits = [
-        sum(count for (_, count), place in zip(found, which, strict=True) if place == i) for i in range(len(merged))
-    ]
-    order = _order(likelihood, merged)
-    return Search([merged[i] for i in order], [hits[i] for i in order], n_starts)
-
-
-def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
-    """Runs by objective, best first, degenerate optima last; runs equal to 1e-10 keep their order."""
-    grain = 1e-10 * max([1.0, *(abs(run.objective) for run in runs if np.isfinite(run.objective))])
-
-    def rank(run):
-        level = np.round(run.objective / grain) if np.isfinite(run.objective) else -np.inf
-        return not is_spurious(likelihood, run), level
-
-    return sorted(runs, key=rank, reverse=True)
-
-
+# -- what other engines start from ---------------------------------------------------------------------------------------
 def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar: bool) -> list[Climb]:
     """What `em` finds with its defaults: converged runs, best first, components in order."""
     guard = _guard(likelihood, "default", rng, None)
@@ -298,89 +185,6 @@ def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar:
     if found.interrupted:
         raise KeyboardInterrupt
     return [sort_components(likelihood, optimum) for optimum in found.optima]
-
-
-def distinct(likelihood: Likelihood, runs: list[Climb]) -> tuple[list[Climb], list[int]]:
-    """Runs that ended in different places, in the order given, and for each run the one of these that it ended at.
-
-    Two are the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
-    """
-    kept, seen, which = [], [], []
-    for run in runs:
-        density = likelihood.fingerprint(run.params)
-        same = [
-            i
-            for i, (other, at) in enumerate(zip(kept, seen, strict=True))
-            if run.objective == other.objective
-            or (
-                abs(run.objective - other.objective) <= 1e-7 * abs(other.objective)
-                and np.abs(density - at).max() < 1e-3
-            )
-        ]
-        if not same:
-            kept.append(run)
-            seen.append(density)
-        which.append(same[0] if same else len(kept) - 1)
-    return kept, which
-
-
-def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
-    """Runs that ended in different places, in the same order; collapsed ones left out if there are others."""
-    return distinct(likelihood, [run for run in runs if not run.collapsed] or runs[:1])[0]
-
-
-def _spread(likelihood, found: Search):
-    """What the starts found, as arrays over optima, best first."""
-    return {
-        "log_likelihood": np.array([run.log_likelihood for run in found.optima]),
-        "hits": np.array(found.hits),
-        "degenerate": np.array([is_spurious(likelihood, run) for run in found.optima]),
-        "converged": np.array([run.converged for run in found.optima]),
-    }
-
-
-def _describe_search(likelihood, found: Search) -> str:
-    """How many starts found the best optimum, and how far the next is."""
-    if found.n_starts == 1 or found.interrupted:
-        return ""
-    sound = [run for run in found.optima if not is_spurious(likelihood, run)]
-    said = f"{found.hits[0]} of {found.n_starts} starts led there"
-    if len(sound) > 1:
-        lower = sound[0].objective - sound[1].objective
-        said += f"; the next best optimum is {lower:.3g} nats lower"
-    return said + "."
-
-
-def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
-    """Run on from where a short run ended; the trace goes on too if that run saw the same rows."""
-    left = run["max_iter"] - short.n_passes if same_rows else run["max_iter"]
-    options: dict[str, Any] = run | {"max_iter": max(left, 0)}
-    long = climb(likelihood, short.params, **options)
-    trace = np.concatenate([short.trace, long.trace[1:]]) if same_rows else long.trace
-    return replace(long, trace=trace, n_passes=short.n_passes + long.n_passes)
-
-
-def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
-    """Is this optimum degenerate: a component with 1e-4 of the variance within components, or lighter than D + 2 rows?
-
-    The rule only decides between optima of several starts; where all break it, the best of them is taken. Families
-    whose likelihood is bounded have no degenerate optima.
-    """
-    if run.collapsed or not np.isfinite(run.objective):
-        return True
-    data = likelihood.data
-    if not likelihood.can_collapse:
-        return False
-    rows = run.params["weights"] * data.total_weight
-    thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
-    return bool(np.any(thin) or np.any(rows <= data.n_features + 1))
-
-
-def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
-    """Order the components by the first entry of their first parameter, the mean of the first column."""
-    name = likelihood.component.parameters[0].name
-    order = np.argsort(run.params[name].reshape(likelihood.n_components, -1)[:, 0], kind="stable")
-    return replace(run, params={key: value[order] for key, value in run.params.items()})
 
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
@@ -511,21 +315,3 @@ def describe(likelihood: Likelihood, run: Climb, guard: Guard | None) -> str:
 
 def _times(n):
     return "1 iteration" if n == 1 else f"{n} iterations"
-
-
-# -- progress ------------------------------------------------------------------------------------------------------------
-def _progress(show: bool):
-    """A Rich progress display, or nothing."""
-    from contextlib import nullcontext
-
-    if not show:
-        return nullcontext(None)
-    from rich.progress import Progress
-
-    return Progress(transient=True)
-
-
-def _track(progress, items, label: str):
-    """Iterate over items, shown in the progress display if there is one."""
-    items = list(items)
-    return items if progress is None else progress.track(items, description=label)

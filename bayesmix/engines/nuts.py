@@ -13,8 +13,9 @@ from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
 from ..relabelling import relabel
-from .em import distinct_optima, generator, params_of_fit, search_optima
+from .em import generator, params_of_fit, search_optima
 from .interrupts import finishing
+from .search import distinct_optima
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
 TUNE = {"direct": 200, "graph": 500, "pymc": 1000}

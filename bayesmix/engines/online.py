@@ -26,8 +26,9 @@ from ..likelihood.likelihood import Likelihood
 from ..likelihood.streamed import add_statistics
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
-from .em import SUBSAMPLE, em, params_of_fit
+from .em import em, params_of_fit
 from .guard import settled_guard
+from .search import SUBSAMPLE
 
 DECAY = 3  # of the averaging: weight (DECAY + 1) / (t + DECAY) of the latest statistics (Shamir & Zhang 2013)
 

@@ -19,7 +19,6 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Guard
 from ..cores import available_cores, in_order
-from ..likelihood.formula import log_of_weights, responsibilities
 from ..likelihood.information import parameter_jacobian
 from ..likelihood.likelihood import Likelihood
 from .climb import Climb, climb
@@ -180,7 +179,7 @@ def bootstrap(
     from ..labels.align import align_to
 
     rows = _rows_for_labels(likelihood)
-    reference = responsibilities_at(rows, best.params)
+    reference = rows.responsibilities(best.params)
     if rows.data.weights is not None:
         reference = reference * rows.data.weights[:, None] * (len(reference) / rows.data.total_weight)
     options = run | {"tol": max(run["tol"], REFIT_TOL)}
@@ -190,7 +189,7 @@ def bootstrap(
         found = climb(Likelihood(likelihood.component, data, likelihood.n_components), best.params, **options)
         if found.collapsed:
             return _Refit(found.params, np.nan, False, True)
-        order, margin = align_to(reference, responsibilities_at(rows, found.params))
+        order, margin = align_to(reference, rows.responsibilities(found.params))
         params = {name: value[order] for name, value in found.params.items()}
         return _Refit(params, margin, found.converged, False)
 
@@ -242,12 +241,6 @@ def _rows_for_labels(likelihood: Likelihood) -> Likelihood:
     if len(rows) > LABEL_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, LABEL_ROWS).astype(int)]
     return Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
-
-
-def responsibilities_at(likelihood: Likelihood, params: dict) -> np.ndarray:
-    """Responsibilities (obs, cluster) of the data's rows at these parameters."""
-    own = {name: value for name, value in params.items() if name != "weights"}
-    return responsibilities(likelihood.component, likelihood.data.values, log_of_weights(params["weights"]), own)
 
 
 def _track(progress, items, label, total):

@@ -11,7 +11,7 @@ from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
 from ..cores import in_order
 from . import kernel
-from .formula import log_likelihood, log_of_weights
+from .formula import log_likelihood, log_of_weights, responsibilities
 from .information import observed_information
 from .repeated import collapse
 
@@ -101,6 +101,11 @@ class Likelihood:
     def log_likelihood(self, params: dict) -> float:
         """L at these parameters, in nats."""
         return self.statistics(params).log_likelihood
+
+    def responsibilities(self, params: dict) -> np.ndarray:
+        """Responsibilities (obs, cluster) of the data's rows at these parameters."""
+        own = {name: value for name, value in params.items() if name != "weights"}
+        return responsibilities(self.component, self.data.values, log_of_weights(params["weights"]), own)
 
     def fingerprint(self, params: dict) -> np.ndarray:
         """Log density at up to 500 rows spread over the data: what tells two optima apart, whatever their labels."""

@@ -1,0 +1,18 @@
+"""The progress display of a run."""
+
+from contextlib import nullcontext
+
+
+def display(show: bool):
+    """A Rich progress display as context, or nothing."""
+    if not show:
+        return nullcontext(None)
+    from rich.progress import Progress
+
+    return Progress(transient=True)
+
+
+def track(progress, items, label: str):
+    """Iterate over items, shown in the progress display if there is one."""
+    items = list(items)
+    return items if progress is None else progress.track(items, description=label)

@@ -1,0 +1,224 @@
+"""Where the global optimum is looked for: many starts, the best of them to convergence, and neighbours of these."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..likelihood.likelihood import Likelihood
+from .climb import Climb, climb, pass_cost
+from .neighbours import neighbour
+from .progress import track
+from .starts import start
+
+SPURIOUS = 1e-4  # smallest variance of a component, against that within all components, of an optimum taken seriously
+SHORT_RUN = 40  # passes of a short run
+SUBSAMPLE = 2000  # rows of a short run
+N_STARTS = 60  # with n_init="auto", at least
+MOST_STARTS = 240  # where passes are short
+SURVIVORS = 8  # short runs that go on to convergence
+SETTLED = 0.1  # share of the starts that led to the best optimum, from which on it is hardly looked for beyond
+PATIENCE = (20, 200)  # neighbours in a row that are no better: of an optimum found that often, and of a rarer one
+PLACES = 2  # optima whose neighbours are tried
+COSTLY = 1e9  # nanoseconds, roughly, that neighbours of one optimum may take
+
+
+@dataclass(frozen=True)
+class Search:
+    """Where the starts led: distinct optima, best first and degenerate ones last, and how many starts led to each."""
+
+    optima: list[Climb]
+    hits: list[int]
+    n_starts: int
+    interrupted: bool = False  # by Ctrl-C: what had been found until then
+
+
+def search(
+    likelihood: Likelihood,
+    strategy: str,
+    n_starts: int | None,
+    rng: np.random.Generator,
+    run: dict[str, Any],
+    progress=None,
+) -> Search:
+    """Short runs from many starts, the best of them to convergence.
+
+    Without a number there are 60, and up to 240 where they take less than about half a second in all; then neighbours of
+    the two best optima are tried, see `bayesmix.engines.neighbours`: until 20 in a row are no better where a tenth of the
+    starts led to the best optimum, 200 where fewer did, and fewer of either where runs are long.
+    """
+    all_rows = n_starts == 1 and likelihood.in_memory
+    short_likelihood = likelihood if all_rows else likelihood.subsample(SUBSAMPLE, rng)
+    short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
+    automatic = n_starts is None
+    if n_starts is None:
+        n_starts = int(np.clip(5e8 / (SHORT_RUN * pass_cost(short_likelihood)), N_STARTS, MOST_STARTS))
+    if n_starts == 1 or likelihood.n_components == 1:
+        short["max_iter"], n_starts, automatic = 0, 1, False
+    runs, ends, interrupted = [], [], False
+    try:
+        for stream in track(progress, rng.spawn(n_starts), "EM: short runs"):
+            runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
+    except KeyboardInterrupt:
+        interrupted = True
+    if not runs:
+        raise KeyboardInterrupt
+    candidates, counts = _counted(short_likelihood, runs)
+    try:
+        if not interrupted:
+            for i in track(progress, _order(short_likelihood, candidates), "EM: to convergence"):
+                end = _continue(likelihood, candidates[i], run, same_rows=short_likelihood is likelihood)
+                ends.append((end, counts[i]))
+                if sum(not is_spurious(likelihood, end) for end, _ in ends) == SURVIVORS:
+                    break
+            if automatic:
+                found = _grouped(likelihood, ends, n_starts)
+                places = [run for run in found.optima if not is_spurious(likelihood, run)][:PLACES]
+                for place in track(progress, places, "EM: neighbours"):
+                    _explore(likelihood, short_likelihood, place, found.hits[0] / n_starts, rng, run, ends)
+    except KeyboardInterrupt:
+        interrupted = True
+    if not ends:  # the best short run as it stands, on all rows
+        best = _order(short_likelihood, candidates)[0]
+        end = _continue(likelihood, candidates[best], run | {"max_iter": 0}, same_rows=False)
+        ends = [(replace(end, converged=False), counts[best])]
+    return replace(_grouped(likelihood, ends, n_starts), interrupted=interrupted)
+
+
+def _explore(likelihood, short_likelihood, place, share, rng, run, ends):
+    """Climb from neighbour to neighbour on the rows of the short runs, and from the last of them on all rows."""
+    patience = PATIENCE[0] if share >= SETTLED else PATIENCE[1]
+    patience = min(patience, int(COSTLY / (100 * pass_cost(short_likelihood))))
+    same_rows = short_likelihood is likelihood
+    best = place if same_rows else climb(short_likelihood, place.params, **run)
+    moved, failures = False, 0
+    try:
+        while failures < patience:
+            labels = short_likelihood.responsibilities(best.params).argmax(axis=1)
+            begin = neighbour(short_likelihood, labels, run["guard"], rng)
+            near = climb(short_likelihood, begin, **run)
+            better = near.objective > best.objective + 1e-7 * abs(best.objective)
+            if better and not is_spurious(short_likelihood, near):
+                best, moved, failures = near, True, 0
+            else:
+                failures += 1
+    finally:
+        if moved:
+            ends.append((best if same_rows else climb(likelihood, best.params, **run), 0))
+
+
+def _counted(likelihood, runs):
+    """Runs that ended in different places, and how many ended at each."""
+    merged, which = distinct(likelihood, runs)
+    return merged, np.bincount(which, minlength=len(merged)).tolist()
+
+
+def _order(likelihood, runs):
+    """Indices of runs, best first, degenerate ones last."""
+    ranked = _ranked(likelihood, runs)
+    places = {id(run): i for i, run in enumerate(runs)}
+    return [places[id(run)] for run in ranked]
+
+
+def _grouped(likelihood, ends, n_starts) -> Search:
+    """Equal ends put together, their hits added up: `ends` holds runs and how many starts led there."""
+    merged, which = distinct(likelihood, [end for end, _ in ends])
+    hits = [sum(count for (_, count), place in zip(ends, which, strict=True) if place == i) for i in range(len(merged))]
+    order = _order(likelihood, merged)
+    return Search([merged[i] for i in order], [hits[i] for i in order], n_starts)
+
+
+def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
+    """Runs by objective, best first, degenerate optima last; runs equal to 1e-10 keep their order."""
+    grain = 1e-10 * max([1.0, *(abs(run.objective) for run in runs if np.isfinite(run.objective))])
+
+    def rank(run):
+        level = np.round(run.objective / grain) if np.isfinite(run.objective) else -np.inf
+        return not is_spurious(likelihood, run), level
+
+    return sorted(runs, key=rank, reverse=True)
+
+
+def distinct(likelihood: Likelihood, runs: list[Climb]) -> tuple[list[Climb], list[int]]:
+    """Runs that ended in different places, in the order given, and for each run the one of these that it ended at.
+
+    Two are the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
+    """
+    kept, seen, which = [], [], []
+    for run in runs:
+        density = likelihood.fingerprint(run.params)
+        same = [
+            i
+            for i, (other, at) in enumerate(zip(kept, seen, strict=True))
+            if run.objective == other.objective
+            or (
+                abs(run.objective - other.objective) <= 1e-7 * abs(other.objective)
+                and np.abs(density - at).max() < 1e-3
+            )
+        ]
+        if not same:
+            kept.append(run)
+            seen.append(density)
+        which.append(same[0] if same else len(kept) - 1)
+    return kept, which
+
+
+def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
+    """Runs that ended in different places, in the same order; collapsed ones left out if there are others."""
+    return distinct(likelihood, [run for run in runs if not run.collapsed] or runs[:1])[0]
+
+
+def spread_of(likelihood, found: Search):
+    """What the starts found, as arrays over optima, best first."""
+    return {
+        "log_likelihood": np.array([run.log_likelihood for run in found.optima]),
+        "hits": np.array(found.hits),
+        "degenerate": np.array([is_spurious(likelihood, run) for run in found.optima]),
+        "converged": np.array([run.converged for run in found.optima]),
+    }
+
+
+def describe_search(likelihood, found: Search) -> str:
+    """How many starts found the best optimum, and how far the next is."""
+    if found.n_starts == 1 or found.interrupted:
+        return ""
+    sound = [run for run in found.optima if not is_spurious(likelihood, run)]
+    said = f"{found.hits[0]} of {found.n_starts} starts led there"
+    if found.hits[0] == 0:
+        said = f"No start of {found.n_starts} led there, but neighbours of a lower optimum did"
+    if len(sound) > 1:
+        lower = sound[0].objective - sound[1].objective
+        said += f"; the next best optimum is {lower:.3g} nats lower"
+    return said + "."
+
+
+def _continue(likelihood: Likelihood, short: Climb, run: dict, *, same_rows: bool) -> Climb:
+    """Run on from where a short run ended; the trace goes on too if that run saw the same rows."""
+    left = run["max_iter"] - short.n_passes if same_rows else run["max_iter"]
+    options: dict[str, Any] = run | {"max_iter": max(left, 0)}
+    long = climb(likelihood, short.params, **options)
+    trace = np.concatenate([short.trace, long.trace[1:]]) if same_rows else long.trace
+    return replace(long, trace=trace, n_passes=short.n_passes + long.n_passes)
+
+
+def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
+    """Is this optimum degenerate: a component with 1e-4 of the variance within components, or lighter than D + 2 rows?
+
+    The rule only decides between optima of several starts; where all break it, the best of them is taken. Families
+    whose likelihood is bounded have no degenerate optima.
+    """
+    if run.collapsed or not np.isfinite(run.objective):
+        return True
+    data = likelihood.data
+    if not likelihood.can_collapse:
+        return False
+    rows = run.params["weights"] * data.total_weight
+    thin = likelihood.component.collapsed(run.params, data) < SPURIOUS
+    return bool(np.any(thin) or np.any(rows <= data.n_features + 1))
+
+
+def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
+    """Order the components by the first entry of their first parameter, the mean of the first column."""
+    name = likelihood.component.parameters[0].name
+    order = np.argsort(run.params[name].reshape(likelihood.n_components, -1)[:, 0], kind="stable")
+    return replace(run, params={key: value[order] for key, value in run.params.items()})
