@@ -24,6 +24,8 @@ from .priors import ScaledInverseChiSquared as ScaledInverseChiSquared
 from .relabelling import relabel as relabel
 from .stick_breaking import StickBreaking as StickBreaking
 from .storage import load as load
+from .sweeping import Sweep as Sweep
+from .sweeping import sweep as sweep
 from .weight_priors import Dirichlet as Dirichlet
 
 __version__: str

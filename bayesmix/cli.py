@@ -1,4 +1,4 @@
-"""The command line: `bayesmix demo`, `bayesmix compare data.csv`."""
+"""The command line: `bayesmix demo`, `bayesmix compare data.csv`, `bayesmix sweep data.csv`."""
 
 import csv
 import difflib
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 REPORT = Path("bayesmix-report.html")
 ENGINES = ("em", "nuts", "advi")
+PICTURES = (".png", ".svg", ".pdf")
 QUICK = {"draws": 300, "chains": 2}
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write the report, one HTML file.")]
@@ -83,6 +84,61 @@ def compare(
     except (TypeError, ValueError) as error:
         _fail(str(error))
     _run(mixture, table, chosen, {"draws": draws, "chains": 4}, seed, output)
+
+
+@app.command()
+def sweep(
+    data: Annotated[Path, typer.Argument(help="CSV file with a header; one row per observation.", show_default=False)],
+    family: Annotated[str, typer.Option(help="Family of the components: normal, mvnormal or poisson.")] = "mvnormal",
+    components: Annotated[
+        str, typer.Option("-k", "--components", help="Numbers of components: 1-8, or 1-4,6.")
+    ] = "1-8",
+    columns: Annotated[str | None, typer.Option(help="Columns to use, separated by commas; all if not given.")] = None,
+    covariance: Annotated[
+        str | None, typer.Option(help="Covariances of mvnormal, separated by commas: full,tied.", show_default="full")
+    ] = None,
+    engines: Annotated[str, typer.Option(help="Engines to run, separated by commas.")] = "em",
+    draws: Annotated[int, typer.Option(help="Draws per chain; EM needs none.")] = 1000,
+    seed: Seed = 1,
+    plot: Annotated[Path | None, typer.Option(help="Draw the criteria into this file: .png, .svg or .pdf.")] = None,
+    table: Annotated[Path | None, typer.Option("--csv", help="Write the table to this file.")] = None,
+) -> None:
+    """Fit mixtures of several sizes and covariances to a CSV file, and rank them by BIC, ICL, AIC (elpd by nuts, advi)."""
+    from rich.console import Console
+
+    import bayesmix as bm
+
+    chosen = _engines(engines)
+    _check_seed(seed)
+    for option, path in (("--plot", plot), ("--csv", table)):
+        if path is not None:
+            _check_output(path, option)
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        _fail(f"--plot {plot}, but a picture is written to a file whose name ends in {', '.join(PICTURES)}.")
+    console, begin = Console(), time.perf_counter()
+    try:
+        structures = None if covariance is None else [part.strip() for part in covariance.split(",") if part.strip()]
+        component = _component(family, structures)
+        rows = _read(data, columns)
+        result = bm.sweep(
+            component,
+            rows,
+            _whole_numbers(components),
+            engine={name.upper(): getattr(bm, name) for name in chosen},
+            random_seed=seed,
+            progressbar=console.is_terminal,
+            **({"draws": draws} if set(chosen) != {"em"} else {}),
+        )
+    except (TypeError, ValueError) as error:
+        _fail(str(error))
+    _show(console, result)
+    if table is not None:
+        _write(result.table.to_csv, table, "--csv")
+        console.print(f"\nTable: {table.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    if plot is not None:
+        _write(result.plot().savefig, plot, "--plot")
+        console.print(f"\nPicture: {plot.resolve()}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{time.perf_counter() - begin:.0f} s in all", style="dim")
 
 
 # -- the job ----------------------------------------------------------------------------------------------------------
@@ -168,6 +224,10 @@ def _show(console, result) -> None:
 def _mixture(family: str, components: int, covariance: str | None):
     import bayesmix as bm
 
+    return bm.Mixture(_component(family, covariance), n_components=components)
+
+
+def _component(family: str, covariance):
     from .components import FAMILIES
 
     known = {name.lower(): made for name, made in FAMILIES.items()}
@@ -175,8 +235,20 @@ def _mixture(family: str, components: int, covariance: str | None):
         _fail(f"family {family!r} is not known{_close(family.lower(), known)}; the families are {', '.join(known)}.")
     if covariance is not None and family.lower() != "mvnormal":
         _fail(f"--covariance belongs to the family mvnormal, not to {family.lower()}.")
-    settings = {} if covariance is None else {"covariance": covariance}
-    return bm.Mixture(known[family.lower()](**settings), n_components=components)
+    return known[family.lower()](**({} if covariance is None else {"covariance": covariance}))
+
+
+def _whole_numbers(text: str) -> list[int]:
+    """Read "1-4,6" as 1, 2, 3, 4, 6."""
+    found = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        first, dash, last = part.partition("-")
+        if not (first.strip().isdecimal() and (last.strip().isdecimal() or not dash)):
+            _fail(f"-k {text}: {part!r} is not a number of components; write for example 1-8, or 1-4,6.")
+        found += range(int(first), int(last if dash else first) + 1)
+    if not found:
+        _fail(f"-k {text} holds no number of components; write for example 1-8, or 1-4,6.")
+    return found
 
 
 def _engines(text: str) -> list[str]:
@@ -316,12 +388,21 @@ def _check_seed(seed: int) -> None:
         _fail(f"--seed {seed}, but a seed must be 0 or more, for example 1.")
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, option: str = "--output") -> None:
     """Fail before the work rather than after it."""
     if path.is_dir():
-        _fail(f"--output {path} is a folder; name a file, for example {path / REPORT.name}.")
+        _fail(
+            f"{option} {path} is a folder; name a file{f', for example {path / REPORT.name}' * (option == '--output')}."
+        )
     if not path.parent.is_dir():
-        _fail(f"--output {path}: there is no folder {path.parent}.")
+        _fail(f"{option} {path}: there is no folder {path.parent}.")
+
+
+def _write(write, path: Path, option: str) -> None:
+    try:
+        write(path)
+    except OSError as error:
+        _fail(f"{option}: cannot write {path}: {error.strerror or error}.")
 
 
 def _close(name: str, known) -> str:

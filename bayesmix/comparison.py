@@ -185,7 +185,7 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
     reference = next(iter(fits)) if reference is None else reference
     if reference not in fits:
         raise ValueError(f"reference={reference!r} is not the name of a fit; the names are {', '.join(fits)}.")
-    _check_same_data(fits)
+    check_same_data(fits)
     fits, posterior_of_labels, notes = _align(fits, reference)
     comparable = {name: fit for name, fit in fits.items() if _alike(fit, fits[reference])}
     others = [name for name in fits if name not in comparable]
@@ -240,7 +240,8 @@ def _named(fits) -> dict[str, Fit]:
     return named
 
 
-def _check_same_data(fits) -> None:
+def check_same_data(fits) -> None:
+    """Raise `ValueError` unless all fits, by name, are of the same rows with the same weights."""
     (first, fit), *others = fits.items()
     data = fit.data
     for name, other in others:

@@ -3,6 +3,7 @@
 from .comparison import plot_comparison, plot_densities, plot_intervals
 from .density import plot_fit
 from .partitions import plot_coclustering, plot_uncertainty
+from .sweep import plot_sweep
 
 __all__ = [
     "plot_coclustering",
@@ -10,5 +11,6 @@ __all__ = [
     "plot_densities",
     "plot_fit",
     "plot_intervals",
+    "plot_sweep",
     "plot_uncertainty",
 ]
