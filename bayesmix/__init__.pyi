@@ -9,8 +9,10 @@ from .components.poisson import Poisson as Poisson
 from .engines.advi import advi as advi
 from .engines.em import em as em
 from .engines.gibbs import gibbs as gibbs
+from .engines.laplace import laplace as laplace
 from .engines.nuts import nuts as nuts
 from .engines.online import online_em as online_em
+from .evidence import log_evidence as log_evidence
 from .finite_mixtures import MFM as MFM
 from .finite_mixtures import BetaNegativeBinomial as BetaNegativeBinomial
 from .fit import Fit as Fit

@@ -1,0 +1,306 @@
+"""The posterior by importance sampling from Laplace approximations at its modes, and the evidence with it."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from ..chunks import refuse_streamed
+from ..fit import Fit
+from ..mixture import Mixture, check_mixture
+from ..posterior import posterior_of
+from ..posterior.batch import log_densities
+from ..posterior.proposal import Proposal
+from ..posterior.symmetry import Symmetry
+from ..randomness import generator
+from ..relabelling import relabel
+from .advi import GOOD_KHAT, NEARLY_EXACT, pareto_khat
+from .em import _progress
+from .interrupts import finishing
+from .nuts import modes_of, starting_points
+
+DOF = {"student": 7.0, "normal": 0.0}
+LEAST_PROPOSALS = 4000  # k-hat of so many is itself uncertain by about 0.1
+PER_DRAW = 4  # proposals for each draw that is kept, at first
+MOST_PER_DRAW = 64  # ... and at last
+ENOUGH = 0.95  # of the draws kept, worth of independent ones: then no more proposals are made
+LEAST_SHARE = 0.1  # of the proposals to any of J modes, times 1 / J: their evidence is only known roughly yet
+LOW_MARGIN_SHARE = 0.05  # of draws whose labels are a coin toss: from here the message says so
+PIECE = 1000  # proposals between two looks at the clock, and at Ctrl-C
+
+
+def laplace(
+    mixture: Mixture,
+    data,
+    *,
+    weights=None,
+    draws: int = 1000,
+    proposal: str = "student",
+    init="em",
+    random_seed=None,
+    progressbar: bool = True,
+) -> Fit:
+    r"""Draw from the posterior of a mixture by importance resampling from Laplace approximations at its modes.
+
+    In the free coordinates of the parameters the posterior of a well-determined mixture is nearly normal around each of
+    its modes. Proposals come from a Student-t (or normal) distribution with the curvature at the mode near EM's optimum,
+    or from a mixture of these over all modes whose evidence is within 10 nats. The proposal density q is made symmetric
+    in the labels of the components, so that the weights
+
+    .. math:: w = \frac{p(x, \theta)}{q(\theta)}, \qquad q(\theta) = \frac{1}{K!} \sum_\sigma q_0(\sigma\theta),
+
+    count all K! labellings of every mode. The mean weight is the evidence p(x), and draws are resampled with
+    probabilities proportional to Pareto-smoothed weights (Vehtari et al. 2024). Quick and without Markov chains; use
+    `bayesmix.nuts` where k-hat says that the approximation is too far from the posterior.
+
+    Parameters
+    ----------
+    mixture : Mixture
+        The specification with its priors; ``mixture.priors(data)`` shows them. They must treat all components alike.
+    data : array_like, data frame or xarray object
+        Rows of observations, as for `bayesmix.em`.
+    weights : array_like, shape (obs,), optional
+        Weight of each row: its log-likelihood counts that often.
+    draws : int
+        Draws that are kept; at least 100.
+    proposal : {"student", "normal"}
+        Student-t with 7 degrees of freedom, whose tails cover more; or normal, the Laplace approximation itself.
+    init : {"em"} or Fit
+        Where to look for modes: near EM's optima, or near the estimates of a fit.
+    random_seed : int, numpy.random.Generator or None
+        The same seed gives the same draws.
+    progressbar : bool
+        Show progress.
+
+    Returns
+    -------
+    Fit
+        Groups ``posterior`` (one chain, relabelled), ``sample_stats`` with ``log_p`` (log posterior up to the evidence),
+        ``log_q`` (symmetrised proposal) and ``log_weight`` (smoothed, 0 for the mean weight) of every draw, ``labels``,
+        ``log_likelihood``, ``posterior_predictive``. Attributes ``khat``; ``log_evidence`` in nats, of all labellings, with
+        its Monte Carlo standard error ``log_evidence_error``; ``ess``, how many independent draws those kept are worth;
+        ``n_proposals`` and ``ess_proposals``, the same of all proposals; ``seconds``.
+
+        Draws are resampled systematically: each proposal is taken ``draws`` times its normalised weight times, rounded
+        up or down (Kitagawa 1996). Proposals are made until those kept are worth 95 % of as many independent draws,
+        at most 64 for each draw. A k-hat of 0.7 or more means that no weights can correct the proposal: ``converged``
+        is then False, ``verdict`` and ``message`` say so, and draws and evidence are not to be used.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data do not suit the mixture, an argument is out of range, or the prior does not treat all components
+        alike.
+
+    References
+    ----------
+    Kitagawa, G. (1996). Monte Carlo filter and smoother for non-Gaussian nonlinear state space models. J. Computational
+    and Graphical Statistics 5, 1-25.
+    """
+    check_mixture(mixture, data)
+    refuse_streamed(data, "bm.laplace")
+    checked = mixture.check(data, weights)
+    if not isinstance(proposal, str) or proposal not in DOF:
+        raise ValueError(f'proposal={proposal!r} is not known; use "student" or "normal".')
+    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 100:
+        raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
+    rng = generator(random_seed)
+    started = time.perf_counter()
+    optima = starting_points(mixture, checked, init, rng, progressbar)
+    posterior = posterior_of(mixture, checked)
+    modes = modes_of(posterior, optima)
+    around = proposal_around(posterior, modes, DOF[proposal])
+    with _progress(progressbar) as progress:
+        sample = sample_by_importance(posterior, around, int(draws), rng, progress)
+    usable = bool(np.isfinite(sample.khat) and sample.khat < GOOD_KHAT)
+    kept = sample.kept
+    coords = {"chain": [0], "draw": np.arange(len(kept))}
+    stats = {"log_p": sample.log_p, "log_q": sample.log_q, "log_weight": sample.log_weights}
+    groups = {
+        "sample_stats": xr.Dataset(
+            {name: (("chain", "draw"), value[kept][None]) for name, value in stats.items()}, coords=coords
+        )
+    }
+    attrs = {
+        "engine": "laplace",
+        "method": f"{proposal} proposal",
+        "converged": int(usable),
+        "verdict": "converged" if usable else "not converged: k-hat is too large",
+        "message": "",
+        "khat": sample.khat,
+        "log_evidence": sample.log_evidence,
+        "log_evidence_error": sample.log_evidence_error,
+        "ess": sample.ess,
+        "n_proposals": len(sample.log_p),
+        "ess_proposals": sample.ess_proposals,
+        "starting_modes": len(modes),
+        "interrupted": int(sample.interrupted),
+        "seconds": time.perf_counter() - started,
+    }
+    sampled = {name: value[None] for name, value in posterior.from_vector(sample.vectors[kept]).items()}
+    with finishing("the draws are relabelled"):
+        fit = relabel(Fit.assemble(mixture, checked, draws=sampled, groups=groups, attrs=attrs, rng=rng))
+        doubtful = float(fit.tree.attrs["low_margin_share"])
+        fit.tree.attrs = fit.tree.attrs | {"message": _describe(sample, proposal, modes, usable, doubtful)}
+        return fit
+
+
+def proposal_around(posterior, modes, dof: float) -> Proposal:
+    """Make the proposal of distributions at the modes, in proportion to their evidence by Laplace's approximation."""
+    evidence = np.array([mode.log_evidence for mode in modes])
+    share = np.exp(evidence - evidence.max())
+    share = np.maximum(share / share.sum(), LEAST_SHARE / len(modes))
+    return Proposal(
+        Symmetry.of(posterior, modes[0].vector),
+        np.array([mode.vector for mode in modes]),
+        np.array([mode.basis for mode in modes]),
+        np.log(share),
+        dof,
+    )
+
+
+# -- importance sampling -----------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Sample:
+    """Proposals with their weights, and which of them were kept.
+
+    Attributes
+    ----------
+    vectors : ndarray (proposal, n)
+    log_p, log_q : ndarray (proposal,)
+        Log posterior up to the evidence, and log density of the symmetrised proposal, in nats.
+    log_weights : ndarray (proposal,)
+        Smoothed, relative to the mean weight.
+    kept : ndarray of int (draw,)
+        Which proposals are the draws.
+    khat, log_evidence, log_evidence_error, ess, ess_proposals : float
+    interrupted : bool
+        Were fewer proposals made than are needed?
+    """
+
+    vectors: np.ndarray
+    log_p: np.ndarray
+    log_q: np.ndarray
+    log_weights: np.ndarray
+    kept: np.ndarray
+    khat: float
+    log_evidence: float
+    log_evidence_error: float
+    ess: float
+    ess_proposals: float
+    interrupted: bool
+
+
+def sample_by_importance(posterior, proposal: Proposal, draws: int, rng, progress=None) -> Sample:
+    """Make proposals until the draws resampled from them are nearly independent, or until k-hat says it is no use."""
+    parts, interrupted = [], False
+    wanted, most = max(LEAST_PROPOSALS, PER_DRAW * draws), MOST_PER_DRAW * draws
+    task = None if progress is None else progress.add_task("Importance sampling", total=None)
+    while True:
+        try:
+            while sum(len(part[0]) for part in parts) < wanted and not (parts and np.isnan(parts[-1][2]).any()):
+                vectors = proposal.draw(PIECE, rng)
+                parts.append((vectors, log_densities(posterior, vectors), proposal.log_density(vectors)))
+                if progress is not None:
+                    progress.update(task, advance=PIECE, description=f"{PIECE * len(parts)} proposals")
+        except KeyboardInterrupt:
+            if not parts:
+                raise
+            interrupted = True
+        vectors, log_p, log_q = (np.concatenate(column) for column in zip(*parts, strict=True))
+        sample = _weigh(vectors, log_p, log_q, draws, rng, interrupted)
+        hopeless = not sample.khat < GOOD_KHAT
+        if interrupted or hopeless or sample.ess >= ENOUGH * draws or 2 * wanted > most:
+            return sample
+        wanted *= 2
+
+
+def _weigh(vectors, log_p, log_q, draws, rng, interrupted) -> Sample:
+    ratios = log_p - log_q
+    log_weights, khat, log_total = smoothed_weights(ratios)
+    normalised = np.exp(log_weights - np.log(len(ratios)))
+    counts = systematic(normalised, draws, rng)
+    square = float(np.sum(normalised**2))
+    error = np.sqrt(max(0.0, square - 1.0 / len(ratios)))
+    return Sample(
+        vectors, log_p, log_q, log_weights, rng.permutation(np.repeat(np.arange(len(ratios)), counts)), khat,
+        log_total, float(error), float(draws**2 / np.sum(counts.astype(float) ** 2)), 1.0 / square, interrupted,
+    )  # fmt: skip
+
+
+def smoothed_weights(log_ratios: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Pareto-smoothed importance weights of log ratios (proposals,), by ArviZ (Vehtari et al. 2024).
+
+    Returns
+    -------
+    log_weights : ndarray (proposals,)
+        Their mean weight is 1.
+    khat : float
+        Infinite if no ratio is finite, or one is not a number.
+    log_mean : float
+        Log of the mean of the smoothed ratios: the log evidence, in nats.
+    """
+    possible = np.isfinite(log_ratios)
+    if not possible.any() or np.any(np.isnan(log_ratios) | (log_ratios == np.inf)):
+        return np.zeros(len(log_ratios)), float("inf"), float("nan")
+    n, smooth = len(log_ratios), log_ratios.copy()
+    khat = pareto_khat(log_ratios[possible])
+    if np.std(log_ratios[possible]) >= NEARLY_EXACT:
+        from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
+
+        normalised = np.asarray(array_stats.psislw(-log_ratios[possible])[0])
+        least = int(np.argmin(log_ratios[possible]))  # the tail is smoothed, the least ratio stays: it shows the scale
+        smooth[possible] = normalised + (log_ratios[possible][least] - normalised[least])
+    log_mean = float(np.logaddexp.reduce(smooth) - np.log(n))
+    return smooth - log_mean, khat, log_mean
+
+
+def systematic(probabilities: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each proposal is taken, (proposals,): `draws` times its probability, rounded up or down.
+
+    One uniform number u; draw i falls on the proposal in whose interval of the cumulative probabilities (i + u) / draws
+    lies (Kitagawa 1996). Where no probability exceeds 1 / draws nothing is taken twice.
+    """
+    edges = np.cumsum(probabilities)
+    places = (np.arange(draws) + rng.random()) / draws * edges[-1]
+    return np.bincount(np.searchsorted(edges, places, side="right"), minlength=len(probabilities))
+
+
+# -- words -------------------------------------------------------------------------------------------------------------------
+def _describe(sample: Sample, proposal: str, modes, usable: bool, doubtful: float) -> str:
+    name = {"student": "Student-t", "normal": "normal"}[proposal]
+    where = "the mode" if len(modes) == 1 else f"{len(modes)} modes whose evidence is within 10 nats"
+    judged = f"k-hat of the {name} approximation at {where} is {sample.khat:.2f} (limit {GOOD_KHAT})"
+    if usable:
+        sentences = [
+            f"Converged: {judged}. The {len(sample.kept)} draws, resampled from {len(sample.log_p)} proposals, are worth "
+            f"{sample.ess:.0f} independent ones.",
+            f"The log evidence is {sample.log_evidence:.{decimals(sample.log_evidence_error)}f} nats "
+            f"(Monte Carlo error {sample.log_evidence_error:.1g}).",
+        ]
+        if doubtful > LOW_MARGIN_SHARE:
+            sentences.append(
+                f"In {doubtful:.0%} of the draws the labels are hardly better than another choice: do not trust "
+                "summaries of single components."
+            )
+    else:
+        sentences = ["Not converged."]
+        if np.isnan(sample.log_q).any():
+            sentences.append(
+                "So many labellings of the components overlap that their densities cannot be added up; with up to seven "
+                "components they always can."
+            )
+        else:
+            sentences.append(f"The {judged}: the posterior is too far from it for importance weights to correct.")
+        if not all(mode.regular for mode in modes):
+            sentences.append("At a mode there are directions without curvature: there may be too many components.")
+        sentences.append("Use neither these draws nor this evidence, but bm.nuts, and bm.log_evidence of its draws.")
+    if sample.interrupted:
+        sentences.append(f"Interrupted after {len(sample.log_p)} proposals.")
+    return " ".join(sentences)
+
+
+def decimals(error: float) -> int:
+    """Decimals up to the first digit of an error."""
+    return int(np.clip(-np.floor(np.log10(max(error, 1e-6))), 1, 6)) if np.isfinite(error) else 1
