@@ -495,6 +495,35 @@ class Fit:
 
         return plot_uncertainty(self, **kwargs)
 
+    def n_occupied(self) -> xr.DataArray:
+        r"""Posterior distribution of :math:`K_+`, the number of components that at least one row belongs to.
+
+        From ``K_plus`` of group ``sample_stats``: at each draw of the parameters the rows are allocated to the
+        components by chance, as their responsibilities have it, and the occupied ones counted. Of large data it may be
+        evenly spaced draws, as the variable's attribute ``note`` says.
+
+        Returns
+        -------
+        xarray.DataArray
+            Probabilities by coordinate ``K_plus`` = 1, ..., K.
+
+        Raises
+        ------
+        AttributeError
+            If the fit is no posterior, or has no data.
+        """
+        if "sample_stats/K_plus" not in self._paths:
+            why = self.why_no_data if self.has_draws and "point" not in self.tree.children else "it is an estimate"
+            raise AttributeError(
+                f"n_occupied is a posterior distribution, which this fit by {self.engine} does not have: {why}. Use bm.nuts."
+            )
+        values = self.tree["sample_stats"].dataset["K_plus"].values
+        values = values[np.isfinite(values)].astype(int)
+        counts = np.bincount(values, minlength=self.mixture.n_components + 1)[1:]
+        return xr.DataArray(
+            counts / len(values), dims="K_plus", coords={"K_plus": np.arange(1, len(counts) + 1)}, name="probability"
+        )
+
     # -- persistence --------------------------------------------------------------------------------------------------------
     def save(self, path) -> None:
         """Write the fit, specification included, to a netCDF file, or to a Zarr store if the name ends in .zarr.
@@ -518,6 +547,7 @@ def _coords(mixture: Mixture, data: Data) -> dict:
 def _dataset(mixture: Mixture, values: dict, lead: tuple, coords: dict) -> xr.Dataset:
     """Weights and parameters as a Dataset with named dims, `lead` in front."""
     dims = {"weights": ("cluster",)} | {p.name: ("cluster", *p.event_dims) for p in mixture.component.parameters}
+    dims |= {name: () for name in mixture.weights.hyper if name in values}  # of no component
     names = {d for name in dims for d in dims[name]}
     return xr.Dataset(
         {name: ((*lead, *dims[name]), np.asarray(values[name])) for name in dims},
@@ -543,6 +573,23 @@ def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
     coords = {"chain": np.arange(chains), "draw": kept, "obs": data.obs}
     fit.tree["log_likelihood"] = xr.Dataset({"x": (("chain", "draw", "obs"), rows)}, coords=coords)
     fit.tree["posterior_predictive"] = prediction.posterior_predictive(fit, data, draws, PREDICTIVE_DRAWS, rng)
+    if fit.has_draws and "point" not in fit.tree.children and "sample_stats/K_plus" not in fit._paths:
+        _add_occupied(fit, data, draws, rng)
+
+
+def _add_occupied(fit: Fit, data: Data, draws: dict, rng: np.random.Generator) -> None:
+    """Add K_plus to group sample_stats: not to posterior, where a number that never varies has no R-hat."""
+    from .occupied import count_occupied
+
+    counts, said = count_occupied(fit.mixture, data, draws, rng)
+    coords = {"chain": np.arange(counts.shape[0]), "draw": np.arange(counts.shape[1])}
+    stats = fit.tree["sample_stats"].to_dataset() if "sample_stats" in fit.tree.children else xr.Dataset(coords=coords)
+    attrs = {"long_name": "number of occupied components"} | ({"note": said} if said else {})
+    fit.tree["sample_stats"] = xr.DataTree(stats.assign(K_plus=(("chain", "draw"), counts, attrs)))
+    if "notes" in fit.tree.attrs and np.nanmin(counts) < fit.mixture.n_components:
+        shares = (f"{k} in {share:.0%}" for k, share in fit.n_occupied().to_series().items() if share > 0)
+        note = f"The number of occupied components is {', '.join(shares)} of the draws (fit.n_occupied())."
+        fit.tree.attrs = {**fit.tree.attrs, "notes": f"{fit.tree.attrs['notes']} {note}".strip()}
 
 
 def _logpdf(component, x, log_weights, params):

@@ -27,13 +27,10 @@ def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
     return data.values[:, 0], ("obs",)
 
 
-def _prior_variables(mixture, data):
-    """Make weights and parameters in the open model: parameters by name, and the kernel's a and b."""
+def _parameters(mixture, data):
+    """Make the components' parameters in the open model: by name, and as the kernel's a and b."""
     k = mixture.n_components
-    weights = mixture.weights.pymc_variables(k)
-    priors = mixture.component.priors(data, k)
-    params, arguments = mixture.component.pymc_variables(priors, k, data.n_features)
-    return weights, params, arguments
+    return mixture.component.pymc_variables(mixture.component.priors(data, k), k, data.n_features)
 
 
 def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
@@ -43,7 +40,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     row_weights = data.weights
 
     with pm.Model(coords=coords(mixture, data)) as model:
-        weights, params, _ = _prior_variables(mixture, data)
+        weights = mixture.weights.pymc_variables(mixture.n_components)
+        params, _ = _parameters(mixture, data)
         names = list(params)
 
         def logp(value, weights, *arguments):
@@ -73,7 +71,8 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
     rows = mixture.component.rows(data)
     with pm.Model(coords=coords(mixture, data)) as model:
-        weights, _, (a, b) = _prior_variables(mixture, data)
+        weights = mixture.weights.pymc_sampled(mixture.n_components)
+        _, (a, b) = _parameters(mixture, data)
         x = pm.Data("rows", rows.x)
         row_weights = pm.Data("row_weights", rows.weights)
         log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)
@@ -83,7 +82,7 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
 
 def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
-    """Values of the model's free variables at these parameters, by variable name."""
+    """Values of the free variables of `sampling_model` at these parameters, by variable name."""
     names = [parameter.name for parameter in mixture.component.parameters]
     values = mixture.weights.start_values(np.asarray(params["weights"], dtype=float))
     values |= {name: params[name] for name in mixture.weights.hyper if name in params}

@@ -89,7 +89,8 @@ def summarise(fit, ci_prob: float = 0.89):
     if fit.has_draws:
         import arviz as az
 
-        posterior = parameters_of(fit, "posterior")
+        hyper = [name for name in fit.mixture.weights.hyper if name in fit.tree["posterior"].data_vars]
+        posterior = parameters_of(fit, "posterior").assign(fit.tree["posterior"].to_dataset()[hyper])
         rows = [entry.label for entry in entries(posterior)]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of entries that are constant, which are left out below

@@ -33,8 +33,8 @@ class WeightsPrior(ABC):
     rows each component has; `log_allocations` is the probability of one allocation of the rows with the weights
     integrated out, which with `log_hyperprior` gives the conditional of the concentration.
 
-    **For an engine that works on densities**: `pymc_variables` makes the variables in the open model, `start_values`
-    gives their values at given weights. `log_density` is the density for everyone else.
+    **For an engine that works on densities**: `pymc_sampled` makes the variables in the open model, `start_values` gives
+    their values at given weights. `log_density` is the density for everyone else.
     """
 
     fixed_n_components: ClassVar[bool] = True
@@ -50,7 +50,7 @@ class WeightsPrior(ABC):
     @property
     @abstractmethod
     def exchangeable(self) -> bool:
-        """Does a permutation of the components leave the prior as it is?"""
+        """Does a permutation of the components leave the density as it is that `pymc_sampled` gives to engines?"""
 
     @abstractmethod
     def log_density(self, weights: np.ndarray, alpha=None) -> np.ndarray:
@@ -66,7 +66,7 @@ class WeightsPrior(ABC):
 
     @abstractmethod
     def pymc_variables(self, n_components: int):
-        """Make the variables of this prior in the open PyMC model; return the weights, (cluster,), named ``weights``."""
+        """Make the variables of this prior, for a user to read; return the weights, (cluster,), named ``weights``."""
 
     # -- what they share -----------------------------------------------------------------------------------------------------
     @property
@@ -93,13 +93,22 @@ class WeightsPrior(ABC):
         """Order of the components (K,) in which weights (K,) have their largest density; as they are if it is no matter."""
         return np.arange(len(weights))
 
+    def pymc_sampled(self, n_components: int):
+        """Make the variables that engines sample: `pymc_variables`, if there is nothing better."""
+        return self.pymc_variables(n_components)
+
     def start_values(self, weights: np.ndarray) -> dict:
-        """Values of the free variables of `pymc_variables` at weights (K,): where a search for the mode may start."""
+        """Values of the free variables of `pymc_sampled` at weights (K,): where a search for the mode may start."""
         return ({"weights": weights} if len(weights) > 1 else {}) | self._hyper_at(weights)
 
     def notes(self, draws: Mapping[str, np.ndarray], n_components: int, n_obs: float) -> str:
         """Sentences on this prior that belong in the message of a fit, from draws of `hyper`; "" if there are none."""
-        return ""
+        if self.exchangeable:
+            return ""
+        return (
+            f"The prior of the weights, {self}, does not treat the components alike: after relabelling, a label says which "
+            "draws belong together, not which entry of the prior they had."
+        )
 
     def _hyper_at(self, weights):
         """The concentration of largest density given the weights, on a grid of its logarithm."""

@@ -14,7 +14,7 @@ from ..posterior.mode import Mode
 from ..randomness import generator
 from ..relabelling import relabel
 from .interrupts import finishing
-from .nuts import modes_of, starting_points
+from .nuts import modes_of, notes_on_weights, starting_points
 
 KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
 NEARLY_EXACT = 0.05  # standard deviation of log ratios: weights within a few per cent of each other
@@ -112,6 +112,8 @@ def advi(
     elbo = float(np.mean(log_p - log_q))
     error = float(np.std(log_p - log_q) / np.sqrt(judged))
     vectors, log_p, log_q = vectors[:draws], log_p[:draws], log_q[:draws]
+    sampled = {name: value[None] for name, value in full.from_vector(vectors).items()}
+    message = [_describe(found, method, elbo, error, khat), notes_on_weights(mixture, checked, sampled)]
     coords = {"chain": [0], "draw": np.arange(draws)}
     groups = {
         "sample_stats": xr.Dataset(
@@ -123,14 +125,13 @@ def advi(
         "engine": "advi",
         "method": method,
         "converged": int(found.converged and bool(np.isfinite(elbo))),
-        "message": _describe(found, method, elbo, error, khat),
+        "message": " ".join(filter(None, message)),
         "elbo": elbo,
         "elbo_error": error,
         "khat": khat,
         "iterations": len(found.trace),
         "seconds": time.perf_counter() - started,
     }
-    sampled = {name: value[None] for name, value in full.from_vector(vectors).items()}
     with finishing("the draws are relabelled"):
         return relabel(Fit.assemble(mixture, checked, draws=sampled, groups=groups, attrs=attrs, rng=rng))
 

@@ -35,7 +35,8 @@ class GraphPosterior:
 
     @property
     def _names(self):
-        return ["weights", *(parameter.name for parameter in self.mixture.component.parameters)]
+        parameters = (parameter.name for parameter in self.mixture.component.parameters)
+        return ["weights", *self.mixture.weights.hyper, *parameters]
 
     @property
     def n_dim(self) -> int:
@@ -73,7 +74,7 @@ class GraphPosterior:
         columns = [np.array([row[i] for row in rows]) for i in range(len(self._names))]
         lead = vector.shape[:-1]
         return {
-            name: column.reshape(*lead, *column.shape[1:]) for name, column in zip(self._names, columns, strict=True)
+            name: column.reshape((*lead, *column.shape[1:])) for name, column in zip(self._names, columns, strict=True)
         }
 
     def step_lengths(self, vector: np.ndarray) -> np.ndarray:
