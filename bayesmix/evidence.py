@@ -6,8 +6,8 @@ import numpy as np
 
 from .arrays import as_data
 from .components.mvnormal import MvNormal
-from .engines.em import search
 from .engines.laplace import decimals
+from .engines.search import search
 from .fit import Fit
 from .likelihood.likelihood import Likelihood
 from .posterior import posterior_of

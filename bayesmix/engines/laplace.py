@@ -16,9 +16,9 @@ from ..posterior.symmetry import Symmetry
 from ..randomness import generator
 from ..relabelling import relabel
 from .advi import GOOD_KHAT, NEARLY_EXACT, pareto_khat
-from .em import _progress
 from .interrupts import finishing
 from .nuts import modes_of, starting_points
+from .progress import display
 
 DOF = {"student": 7.0, "normal": 0.0}
 LEAST_PROPOSALS = 4000  # k-hat of so many is itself uncertain by about 0.1
@@ -111,7 +111,7 @@ def laplace(
     posterior = posterior_of(mixture, checked)
     modes = modes_of(posterior, optima)
     around = proposal_around(posterior, modes, DOF[proposal])
-    with _progress(progressbar) as progress:
+    with display(progressbar) as progress:
         sample = sample_by_importance(posterior, around, int(draws), rng, progress)
     usable = bool(np.isfinite(sample.khat) and sample.khat < GOOD_KHAT)
     kept = sample.kept
