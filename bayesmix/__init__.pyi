@@ -11,6 +11,7 @@ from .engines.em import em as em
 from .engines.gibbs import gibbs as gibbs
 from .engines.laplace import laplace as laplace
 from .engines.nuts import nuts as nuts
+from .engines.nuts import recover as recover
 from .engines.online import online_em as online_em
 from .evidence import log_evidence as log_evidence
 from .finite_mixtures import MFM as MFM

@@ -1,6 +1,8 @@
 """NUTS: the posterior of other people's models, labels, interrupts and seeds."""
 
 import signal
+import subprocess
+import sys
 import threading
 
 import arviz as az
@@ -130,6 +132,55 @@ def test_interrupt_keeps_the_draws():
     assert 2 <= kept < 200_000
     assert f"interrupted: 2 chains of {kept} draws of the 200000" in fit.message
     assert np.all(np.isfinite(fit.tree["posterior/mu"].values))
+
+
+KILLED = """
+import os, sys, threading, time
+import numpy as np, bayesmix as bm
+folder = sys.argv[1]
+x = np.load(folder + "/x.npy")
+
+def kill():
+    chunks = folder + "/run.zarr/mode-0.zarr/posterior/vector/c"
+    while sum(len(os.listdir(f"{chunks}/{chain}")) if os.path.isdir(f"{chunks}/{chain}") else 0 for chain in (0, 1)) < 8:
+        time.sleep(0.01)
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=kill, daemon=True).start()
+bm.nuts(bm.Mixture(bm.Normal(), 2), x, draws=10**6, tune=50, chains=2, cores=2, random_seed=1, progressbar=False,
+        store=folder + "/run.zarr")
+"""
+
+
+def test_what_a_killed_run_has_stored_can_be_read(tmp_path):
+    """Killed without warning (SIGKILL) after some draws: the store gives them back as a fit, the same as those of the run."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-2, 1, 200), rng.normal(2, 1, 200)])
+    np.save(tmp_path / "x.npy", x)
+    run = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], timeout=300)
+    assert run.returncode == -signal.SIGKILL
+    fit = bm.recover(tmp_path / "run.zarr", x, random_seed=1)
+    chains, kept = fit.tree["posterior/mu"].shape[:2]
+    assert kept >= 4
+    assert f"interrupted: {chains} chains of {kept} draws of the 1000000" in fit.message
+    assert np.all(np.isfinite(fit.tree["posterior/mu"].values))
+    with pytest.raises(ValueError, match="the data differ"):
+        bm.recover(tmp_path / "run.zarr", x + 1.0)
+    with pytest.raises(FileExistsError, match="bm.recover"):
+        bm.nuts(bm.Mixture(bm.Normal(), 2), x, store=tmp_path / "run.zarr", **OPTIONS)
+    with pytest.raises(FileNotFoundError, match="no folder of a stored run"):
+        bm.recover(tmp_path, x)
+
+
+def test_a_stored_run_has_the_draws_of_one_that_is_not(tmp_path):
+    waiting = FAITHFUL["waiting"]
+    mixture, settings = bm.Mixture(bm.Normal(), 2), {"draws": 50, "tune": 50, "random_seed": 4, **OPTIONS}
+    plain = bm.nuts(mixture, waiting, **settings)
+    stored = bm.nuts(mixture, waiting, store=tmp_path / "run.zarr", **settings)
+    again = bm.recover(tmp_path / "run.zarr", waiting, random_seed=4)
+    for other in (stored, again):
+        np.testing.assert_array_equal(other.tree["posterior/mu"].values, plain.tree["posterior/mu"].values)
+    assert again.verdict == plain.verdict
 
 
 def test_an_interrupt_while_draws_are_relabelled_loses_nothing(monkeypatch):

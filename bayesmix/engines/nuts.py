@@ -16,6 +16,7 @@ from ..relabelling import relabel
 from .em import generator, params_of_fit, search_optima
 from .interrupts import finishing
 from .search import distinct_optima
+from .store import RunStore, fingerprint
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
 TUNE = {"direct": 200, "graph": 500, "pymc": 1000}
@@ -42,6 +43,7 @@ def nuts(
     cores: int | None = None,
     sampler: str = "nutpie",
     init="em",
+    store=None,
     random_seed=None,
     progressbar: bool = True,
 ) -> Fit:
@@ -72,6 +74,9 @@ def nuts(
         nutpie, or PyMC's own sampler on the same model.
     init : {"em"} or Fit
         Where chains start: EM's optima, or the estimates of a fit.
+    store : path, optional
+        A folder to be made, in which nutpie keeps the draws while it samples (Zarr), for long runs: what a killed run
+        has written is read by `bayesmix.recover`.
     random_seed : int, numpy.random.Generator or None
         The same seed gives the same draws.
     progressbar : bool
@@ -96,6 +101,8 @@ def nuts(
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
     if sampler not in ("nutpie", "pymc"):
         raise ValueError(f'sampler={sampler!r} is not known; use "nutpie" or "pymc".')
+    if store is not None and sampler == "pymc":
+        raise ValueError('store= keeps the draws of sampler="nutpie"; PyMC\'s own sampler cannot write them.')
     if tune != "auto" and (not isinstance(tune, int | np.integer) or isinstance(tune, bool) or int(tune) < 10):
         raise ValueError(f'tune={tune!r} but it must be "auto" or a number of draws, at least 10.')
     rng = generator(random_seed)
@@ -106,32 +113,81 @@ def nuts(
     cores = min(chains, cores or available_cores())
     seed = int(rng.integers(2**31 - 1))
     if sampler == "nutpie":
-        length = tuning(posterior, modes) if tune == "auto" else tune
-        sampled, stats, interrupted = _run_nutpie(posterior, modes, draws, length, chains, cores, seed, progressbar)
+        length = tuning(posterior, modes) if tune == "auto" else int(tune)
+        kept_in = None
+        if store is not None:
+            settings = {"draws": int(draws), "tune": length, "chains": int(chains), "modes": len(modes), "seed": seed}
+            kept_in = RunStore.create(store, mixture, checked, **settings)
+        sampled, stats, interrupted = _run_nutpie(
+            posterior, modes, draws, length, chains, cores, seed, progressbar, kept_in
+        )
     else:
         length = TUNE["pymc"] if tune == "auto" else tune
         starts = [posterior.from_vector(mode.vector) for mode in modes]
         sampled, stats, interrupted = _run_pymc(
             mixture, checked, starts, draws, length, chains, cores, seed, progressbar
         )
-    kept = sampled["weights"].shape[:2]
+    attrs = {"sampler": sampler, "tune": int(length), "seconds": time.perf_counter() - started}
+    return _finish(mixture, checked, sampled, stats, interrupted, draws, len(modes), attrs, rng)
+
+
+def recover(path, data, *, weights=None, random_seed=None) -> Fit:
+    """Read the draws of a run of `bayesmix.nuts` that was stored while it sampled, and perhaps killed.
+
+    Parameters
+    ----------
+    path : path
+        The folder given as ``store=``.
+    data : array_like, data frame or xarray object
+        The data of the run: the store holds draws and the specification, not the rows.
+    weights : array_like, shape (obs,), optional
+        Their weights, if there were some.
+    random_seed : int, numpy.random.Generator or None
+        For the posterior predictive draws.
+
+    Returns
+    -------
+    Fit
+        As `bayesmix.nuts` returns it after an interrupt: chains cut to one length, those that had hardly begun left out.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no stored run.
+    ValueError
+        If the data are others, or no chain had made four draws.
+    """
+    kept_in = RunStore.open(path)
+    record = kept_in.record
+    mixture = Mixture.from_dict(record["mixture"])
+    checked = mixture.check(data, weights)
+    if fingerprint(checked) != record["data"]:
+        raise ValueError(f"the data differ from those of the run in {path}; give the same rows, columns and weights.")
+    finished = [tree for tree in map(_finished, kept_in.trees()) if tree is not None]
+    if not finished:
+        raise ValueError(f"no chain of the run in {path} had made four draws: there is nothing to recover.")
+    sampled, stats = _joined(posterior_of(mixture, checked), finished)
+    complete = sampled["weights"].shape[:2] == (record["chains"], record["draws"])
+    attrs = {"sampler": "nutpie", "tune": record["tune"], "recovered_from": str(path)}
+    rng = generator(random_seed)
+    return _finish(mixture, checked, sampled, stats, not complete, record["draws"], record["modes"], attrs, rng)
+
+
+def _finish(mixture, data, sampled, stats, interrupted, draws, n_modes, attrs, rng) -> Fit:
+    """Make a relabelled and judged fit of the draws of all chains."""
+    notes = _notes(interrupted, sampled["weights"].shape[:2], draws, n_modes), notes_on_weights(mixture, data, sampled)
     attrs = {
         "engine": "nuts",
         "converged": 0,
         "message": "",
-        "sampler": sampler,
-        "tune": int(length),
         "interrupted": int(interrupted),
         "divergences": int(stats["diverging"].sum()),
-        "starting_modes": len(modes),
-        "seconds": time.perf_counter() - started,
-        "notes": " ".join(
-            filter(None, [_notes(interrupted, kept, draws, len(modes)), notes_on_weights(mixture, checked, sampled)])
-        ),
+        "starting_modes": n_modes,
+        "notes": " ".join(filter(None, notes)),
+        **attrs,
     }
     with finishing("the draws are relabelled"):
-        fit = Fit.assemble(mixture, checked, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
-        return relabel(fit)
+        return relabel(Fit.assemble(mixture, data, draws=sampled, groups={"sample_stats": stats}, attrs=attrs, rng=rng))
 
 
 def tuning(posterior, modes) -> int:
@@ -210,7 +266,7 @@ def modes_of(posterior, optima: list[dict]) -> list[Mode]:
 
 
 # -- the samplers ------------------------------------------------------------------------------------------------------------
-def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar):
+def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar, kept_in=None):
     """Sample with nutpie, each mode with its share of the chains: parameters, statistics, and whether interrupted."""
     import nutpie
 
@@ -220,7 +276,7 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
         model = posterior.nutpie_model(mode, 1.0 if mode.regular else 0.1)
         background = nutpie.sample(
             model, draws=draws, tune=tune, chains=share, cores=min(cores, share), seed=seed + i, progress_bar=progressbar,
-            save_warmup=False, blocking=False,
+            save_warmup=False, blocking=False, zarr_store=None if kept_in is None else kept_in.for_mode(i),
         )  # fmt: skip
         try:
             tree = background.wait()
@@ -237,14 +293,19 @@ def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar)
         raise KeyboardInterrupt(
             "sampling was interrupted before a chain had made four draws: there is nothing to keep."
         )
-    params = [posterior.read_nutpie(tree["posterior"].dataset) for tree in finished]
+    return *_joined(posterior, finished), interrupted
+
+
+def _joined(posterior, trees):
+    """Parameters and statistics of all chains, cut to one length."""
+    params = [posterior.read_nutpie(tree["posterior"].dataset) for tree in trees]
     length = min(part["weights"].shape[1] for part in params)
     joined = {name: np.concatenate([part[name][:, :length] for part in params]) for name in params[0]}
     stats = {
-        name: np.concatenate([tree["sample_stats"].dataset[theirs].values[:, :length] for tree in finished])
+        name: np.concatenate([tree["sample_stats"].dataset[theirs].values[:, :length] for tree in trees])
         for theirs, name in _STATISTICS.items()
     }
-    return joined, _statistics(stats), interrupted
+    return joined, _statistics(stats)
 
 
 def _finished(tree):
