@@ -4,6 +4,7 @@ A user hands over PreliZ distributions; the defaults are records of the same kin
 nor PyMC is imported before a model is built.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -145,26 +146,11 @@ class Prior:
 
     def logpdf(self, x) -> np.ndarray:
         """Log density at x, in nats; log probability if the distribution is discrete."""
-        return np.asarray(self._preliz().logpdf(np.asarray(x)), dtype=float)
+        return np.asarray(_preliz(self).logpdf(np.asarray(x)), dtype=float)
 
     def draw(self, rng: np.random.Generator) -> float:
         """Draw one value."""
-        return float(np.asarray(self._preliz().rvs(random_state=rng)).reshape(()))
-
-    def _preliz(self):
-        import preliz as pz
-
-        def convert(value):
-            if isinstance(value, Prior):
-                return value._preliz()
-            if isinstance(value, tuple) and value and isinstance(value[0], Prior):
-                return [item._preliz() for item in value]
-            return value
-
-        arguments = {name: convert(value) for name, value in self.kwargs.items()}
-        if self.family == "Mixture":
-            return pz.Mixture(arguments["comp_dists"], arguments["w"])
-        return getattr(pz, self.family)(**arguments)
+        return float(np.asarray(_preliz(self).rvs(random_state=rng)).reshape(()))
 
     def _pymc_kwargs(self):
         def convert(value):
@@ -570,6 +556,24 @@ def storable(cls):
     """Let `to_plain` and `from_plain` carry the records of a frozen dataclass, under its name; a class decorator."""
     _CLASSES[cls.__name__] = cls
     return cls
+
+
+@functools.lru_cache(maxsize=64)
+def _preliz(prior: Prior):
+    """Make the PreliZ distribution of a prior; kept, as making one takes longer than a call of it."""
+    import preliz as pz
+
+    def convert(value):
+        if isinstance(value, Prior):
+            return _preliz(value)
+        if isinstance(value, tuple) and value and isinstance(value[0], Prior):
+            return [_preliz(item) for item in value]
+        return value
+
+    arguments = {name: convert(value) for name, value in prior.kwargs.items()}
+    if prior.family == "Mixture":
+        return pz.Mixture(arguments["comp_dists"], arguments["w"])
+    return getattr(pz, prior.family)(**arguments)
 
 
 def to_plain(value):

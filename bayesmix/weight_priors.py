@@ -143,7 +143,7 @@ def checked_concentration(value, owner: str, most_dims: int = 0, above: float = 
         return prior
     needed = f"a {owner} prior needs positive finite numbers; 1.0 is uniform"
     if owner != "Dirichlet":
-        needed = f"{owner} needs a finite number > {-above:g}, or a prior such as pz.Gamma(2, 2)"
+        needed = f"{owner} needs a finite number > {0.0 - above:g}, or a prior such as pz.Gamma(2, 2)"
     alpha = _floats(value, "alpha", needed)
     if alpha.ndim > most_dims or alpha.size == 0 or not np.all(np.isfinite(alpha) & (alpha > -above)):
         raise ValueError(f"alpha={value!r} but {needed}.")
