@@ -28,6 +28,7 @@ CRITERIA = {
     "elpd": Criterion("elpd", 1, SAME_ELPD, np.inf, "elpd_diff_se"),
     "log_evidence": Criterion("log evidence", 1, 1.0, 5.0, "log_evidence_error"),
 }
+RESTS = {"elpd": "elpd_usable", "log_evidence": "evidence_usable"}  # whether what it is computed from is reliable
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +92,8 @@ def rankings(table) -> dict[tuple[str, str], Ranking]:
             rows = table.loc[engine]
             values = rows[criterion].astype(float)
             competes = rows["usable"].astype(bool) & np.isfinite(values)
-            if criterion == "elpd":
-                competes &= rows["elpd_usable"].astype(bool)
+            if criterion in RESTS:
+                competes &= rows[RESTS[criterion]].astype(bool)
             if not competes.any():
                 continue
             scores = about.sign * values
@@ -163,7 +164,7 @@ def _why(table, ranked, several) -> list[str]:
     if "elpd" in by and any(by["elpd"].best != by[name].best for name in ("bic", "icl") if name in by):
         said.append(_elpd_and_others(table, by["elpd"], by, several))
     evidence = by.get("log_evidence")
-    if evidence and any(evidence.best != by[name].best for name in ("bic", "icl", "elpd") if name in by):
+    if evidence and any(by[name].best not in evidence.about_as_good for name in ("bic", "icl") if name in by):
         said.append(
             "The evidence is the probability of the data under the priors, averaged over all parameters: it answers what "
             "BIC approximates for many rows, and unlike the others it depends on how wide the priors are."

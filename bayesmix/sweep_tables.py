@@ -7,20 +7,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .comparison import check_same_data, leave_one_out, spoken
+from .comparison import KHAT, check_same_data, leave_one_out, spoken
 from .components import Component
 from .criteria import CRITERIA, called, listed, rankings
+from .evidence import LogEvidence
 from .fit import Fit
 from .mixture import Mixture
 from .tables import TRUSTED, number
 
 MAXIMUM = ("em", "online_em")  # engines whose fits have information criteria
 DOUBTFUL_ROWS = 0.05  # of the rows with a large Pareto k: an elpd with more does not compete
-MIXED = 1.05  # R-hat of label-free quantities below which elpd counts, whatever became of the components
+DENSITY_ONLY = ("not identified", "not converged: run longer")  # verdicts on components under which a density may have
+MIXED = 1.05  # converged: if R-hat of label-free quantities is below this
 COLUMNS = (
     *("log_likelihood", "n_parameters", "aic", "bic", "icl", "hits"),
     *("elpd", "elpd_se", "elpd_diff", "elpd_diff_se", "khat_bad", "log_evidence", "log_evidence_error"),
-    *("k_plus", "k_plus_probability", "smallest_weight", "verdict", "converged", "usable", "elpd_usable", "message"),
+    *("k_plus", "k_plus_probability", "smallest_weight", "verdict", "converged", "usable", "elpd_usable"),
+    *("evidence_usable", "message"),
 )
 
 
@@ -32,6 +35,7 @@ class Trial(NamedTuple):
     n_components: int
     fit: Fit | None
     why: str = ""
+    evidence: LogEvidence | str | None = None  # by bridge sampling, if it was asked for; or why there is none
 
 
 def tabulate(trials: Sequence[Trial]):
@@ -93,7 +97,8 @@ def _labels(components: list[Component]) -> dict[str, str]:
 def _row(trial: Trial) -> dict:
     """What the table says of one fit."""
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
-    row |= {"converged": False, "usable": False, "elpd_usable": False, "verdict": "failed", "message": trial.why}
+    row |= {"converged": False, "usable": False, "elpd_usable": False, "evidence_usable": False}
+    row |= {"verdict": "failed", "message": trial.why}
     fit = trial.fit
     if fit is None:
         return row
@@ -109,12 +114,17 @@ def _row(trial: Trial) -> dict:
             return row | {"verdict": "degenerate"}
         return row | {"usable": bool(np.isfinite(row["log_likelihood"]))}
     row |= {name: float(attrs.get(name, np.nan)) for name in ("log_evidence", "log_evidence_error")}
+    row["evidence_usable"] = np.isfinite(row["log_evidence"])
+    if isinstance(trial.evidence, LogEvidence):
+        row |= {"log_evidence": trial.evidence.value, "log_evidence_error": trial.evidence.error}
+        row["evidence_usable"] = trial.evidence.converged
     stats = fit.tree["sample_stats"].dataset if "sample_stats" in fit.tree.children else None
     if stats is not None and "K_plus" in stats:
         sizes, counts = np.unique(stats["K_plus"].values, return_counts=True)
         row |= {"k_plus": float(sizes[counts.argmax()]), "k_plus_probability": float(counts.max() / counts.sum())}
-    mixed = attrs.get("rhat_invariant", np.inf) < MIXED and fit.verdict != "a chain is stuck"
-    return row | {"usable": bool(fit.verdict in TRUSTED or mixed)}  # elpd and evidence know no labels
+    unnamed = fit.verdict.startswith(DENSITY_ONLY) and attrs.get("rhat_invariant", np.inf) < MIXED
+    settled = fit.verdict in TRUSTED or unnamed  # elpd and evidence know no labels
+    return row | {"usable": bool(settled and not attrs.get("khat", 0.0) > KHAT)}
 
 
 def _or_nan(fit: Fit, name: str) -> float:
@@ -160,10 +170,22 @@ def _add_elpd(table, fits) -> None:
             table.loc[key, ["elpd_diff", "elpd_diff_se"]] = ranked.loc[name, ["elpd_diff", "dse"]].astype(float).values
 
 
-def notes_on(table, fits) -> list[str]:
+def notes_on(table, fits, trials) -> list[str]:
     """What to bear in mind: fits that failed or do not compete, optima found once, likelihoods that fall."""
-    notes = []
+    notes, doubtful, unnamed = [], [], []
     alone = len(table.index.unique("engine")) == 1
+    label = _labels([trial.component for trial in trials])
+    unsettled = []
+    for trial in trials:
+        called = _called((trial.engine, label[plain(trial.component)], trial.n_components), alone)
+        if isinstance(trial.evidence, str):
+            notes.append(f"{called}: no evidence. {trial.evidence}")
+        elif trial.evidence is not None and not trial.evidence.converged:
+            unsettled.append(called)
+    if unsettled:
+        notes.append(
+            f"{listed(unsettled)}: the evidence does not compete, because the draws behind it did not converge."
+        )
     for key, row in table.iterrows():
         called = _called(key, alone)
         if key not in fits:
@@ -175,9 +197,16 @@ def notes_on(table, fits) -> list[str]:
         elif fits[key].engine in MAXIMUM and not row["converged"]:
             notes.append(f"{called}: {row['message']}")
         elif np.isfinite(row["elpd"]) and not row["elpd_usable"]:
-            notes.append(
-                f"{called}: in {int(row['khat_bad'])} rows Pareto k is too large, and its elpd does not compete."
-            )
+            doubtful.append(f"{called} ({int(row['khat_bad'])})")
+        elif fits[key].engine not in MAXIMUM and row["verdict"] not in TRUSTED:
+            unnamed.append(f"{called} ({row['verdict']})")
+    if doubtful:
+        notes.append(f"{listed(doubtful)}: Pareto k is too large in so many rows, and elpd does not compete.")
+    if unnamed:
+        notes.append(
+            f"{listed(unnamed)}: components are not to be relied on, but the density converged (its R-hat is below {MIXED}), "
+            "on which elpd and evidence rest."
+        )
     once = [_called(key, alone) for key, row in table.iterrows() if row["hits"] == 1 and row["usable"]]
     if once:
         notes.append(
@@ -272,7 +301,6 @@ def _of_posterior(rows, stars, alone):
             "" if np.isnan(k) else f"{k:.0f} ({p:.0%})"
             for k, p in zip(rows["k_plus"], rows["k_plus_probability"], strict=True)
         ]
-    text["least weight"] = ["" if np.isnan(w) else f"{w:.3f}" for w in rows["smallest_weight"]]
     text["verdict"] = _verdicts(rows)
     return pd.DataFrame(text, index=_row_names(rows.index, alone))
 

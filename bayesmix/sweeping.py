@@ -11,10 +11,11 @@ from .components import Component
 from .criteria import CRITERIA, Ranking, conclude, listed, rankings
 from .engines.em import em
 from .engines.interrupts import listening
+from .evidence import LogEvidence, log_evidence
 from .fit import Fit
 from .mixture import Mixture
 from .randomness import generator
-from .sweep_tables import Trial, identity, notes_on, plain, readable, tabulate
+from .sweep_tables import MAXIMUM, Trial, identity, notes_on, plain, readable, tabulate
 from .weight_priors import Dirichlet
 
 WIDTH = 80  # of the printed text
@@ -150,6 +151,7 @@ def sweep(
     engine=em,
     weights=None,
     prior=None,
+    evidence: bool = False,
     random_seed=None,
     progressbar: bool = True,
     cores: int | None = None,
@@ -175,6 +177,8 @@ def sweep(
         Weight of each row.
     prior : WeightsPrior, optional
         Prior of the weights of the mixtures; ``bm.Dirichlet(1.0)`` if not given. EM does not use it.
+    evidence : bool
+        Find the log evidence of fits that draw from the posterior and do not have it yet, by `bayesmix.log_evidence`.
     random_seed : int, numpy.random.Generator or None
         The same seed gives the same result.
     progressbar : bool
@@ -216,16 +220,18 @@ def sweep(
     with _progress(progressbar, len(cells)) as advance, listening() as interrupts:
         for name, mixture in cells:
             advance(f"{name}: {mixture.component}, {mixture.n_components} components")
-            fit, why = None, ""
+            fit, why, found = None, "", None
             try:
                 fit = engines[name](mixture, data, **_accepted(engines[name], settings))
+                if evidence and fit.has_draws and fit.engine not in MAXIMUM and "log_evidence" not in fit.tree.attrs:
+                    found = _evidence_of(fit, seed)
             except KeyboardInterrupt:
                 stopped = True
             except Exception as error:  # whatever it is, the other fits are worth having; the row says why
                 first_error = first_error or error
                 why = str(error) or type(error).__name__
             if fit is not None or why:
-                trials.append(Trial(name, mixture.component, mixture.n_components, fit, why))
+                trials.append(Trial(name, mixture.component, mixture.n_components, fit, why, found))
             if stopped or interrupts:
                 stopped = True
                 break
@@ -240,7 +246,15 @@ def _assemble(trials: list[Trial], notes: Sequence[str] = ()) -> Sweep:
     """Make tables and words from the trials of one sweep or of several."""
     fits, table = tabulate(trials)
     said = conclude(table, rankings(table))
-    return Sweep(tuple(trials), fits, table, tuple(said), (*notes, *notes_on(table, fits)))
+    return Sweep(tuple(trials), fits, table, tuple(said), (*notes, *notes_on(table, fits, trials)))
+
+
+def _evidence_of(fit: Fit, seed: int) -> LogEvidence | str:
+    """The evidence of a fit, or why it cannot be found."""
+    try:
+        return log_evidence(fit, random_seed=seed)
+    except (TypeError, ValueError) as error:
+        return str(error)
 
 
 # -- what was asked for ------------------------------------------------------------------------------------------------

@@ -8,10 +8,12 @@ from functools import partial
 import arviz as az
 import numpy as np
 import pandas as pd
+import preliz as pz
 import pytest
 import xarray as xr
 from fits import posterior
 from reference import answers, columns
+from scipy import stats
 from scipy.stats import multivariate_normal as normal
 from typer.testing import CliRunner
 
@@ -140,8 +142,8 @@ def posteriors(mixture, data, random_seed, **attrs):
     fit = bm.em(mixture, data, n_init=5, random_seed=random_seed, **QUIET)
     k = mixture.n_components
     found = posterior(mixture, data, fit, "nuts", seed=random_seed, draws=100, **EVIDENCE[k], **attrs)
-    stats = xr.Dataset({"K_plus": (("chain", "draw"), np.where(np.arange(100) < 80, k, 1)[None].repeat(4, axis=0))})
-    found.tree["sample_stats"] = xr.DataTree(stats)
+    occupied = xr.Dataset({"K_plus": (("chain", "draw"), np.where(np.arange(100) < 80, k, 1)[None].repeat(4, axis=0))})
+    found.tree["sample_stats"] = xr.DataTree(occupied)
     return found
 
 
@@ -179,6 +181,35 @@ def test_evidence_and_occupied_components_are_taken_from_the_fit(both):
     np.testing.assert_allclose(ranking.error["Normal", 2], np.hypot(0.2, 0.3))
 
 
+def test_evidence_is_found_where_it_is_asked_for():
+    """That of one normal component, bridge-sampled from draws of its posterior, against the integral on a grid."""
+    x = np.array([1.0, 2.0, 2.5, 4.0, 4.5, 7.0])
+    family = bm.Normal(mu=pz.Normal(3, 2), sigma=pz.HalfNormal(3))
+    engine = partial(bm.laplace, draws=400)
+
+    def draws(mixture, data, random_seed):
+        found = engine(mixture, data, random_seed=random_seed, progressbar=False)
+        left = {name: value for name, value in found.tree.attrs.items() if not name.startswith("log_evidence")}
+        found.tree.attrs = left
+        return found
+
+    result = bm.sweep(family, x, 1, engine=draws, evidence=True, random_seed=1, **QUIET)
+    mu, sigma = np.meshgrid(np.linspace(-10, 16, 1301), np.linspace(0.01, 15, 1500), indexing="ij")
+    density = stats.norm(3, 2).pdf(mu) * stats.halfnorm(scale=3).pdf(sigma)
+    for value in x:
+        density *= stats.norm(mu, sigma).pdf(value)
+    exact = np.log(density.sum() * 0.02 * 0.01)
+    row = result.table.loc["DRAWS", "Normal", 1]
+    assert row["evidence_usable"]
+    assert row["log_evidence"] == pytest.approx(exact, abs=4 * row["log_evidence_error"] + 1e-3)  # and the grid's
+
+
+def test_evidence_that_cannot_be_found_is_a_note():
+    result = bm.sweep(bm.Normal(), FAITHFUL["waiting"], [1, 2], engine=bm.advi, evidence=True, random_seed=1, **QUIET)
+    assert result.table["log_evidence"].isna().all()
+    assert any("Normal, K=1: no evidence. " in note for note in result.notes)
+
+
 def test_criteria_of_several_engines_stand_side_by_side(both):
     side, em, nuts = both.readable().values()
     assert list(side.columns) == ["BIC", "ICL", "AIC", "elpd", "log evidence"]
@@ -204,11 +235,19 @@ def test_draws_that_did_not_converge_do_not_compete():
         found.tree.attrs |= {"verdict": "not identified (too many components)", "rhat_invariant": 1.02}
         return found
 
+    def far_off(mixture, data, random_seed):
+        found = posteriors(mixture, data, random_seed)
+        found.tree.attrs |= {"khat": 0.9} if mixture.n_components == 2 else {}
+        return found
+
+    off = bm.sweep(bm.Normal(), FAITHFUL["waiting"], [1, 2], engine=far_off, random_seed=1, **QUIET)
+    assert off.table["usable"].tolist() == [True, False]
     result = bm.sweep(bm.Normal(), FAITHFUL["waiting"], [1, 2], engine=engine, random_seed=1, **QUIET)
     assert result.table["usable"].tolist() == [True, False]
     assert result.best("elpd").mixture.n_components == 1
     assert any("K=2 does not compete. several modes" in note for note in result.notes), result.notes
     kept = bm.sweep(bm.Normal(), FAITHFUL["waiting"], [1, 2], engine=unnamed, random_seed=1, **QUIET)
+    assert any("K=2 (not identified (too many components)): components are not" in note for note in kept.notes)
     assert kept.best("elpd").mixture.n_components == 2  # the density mixes, whatever its components are called
 
 
@@ -388,7 +427,13 @@ def numbers_only(engine, **columns):
         [[engine], ["Normal"], range(1, size + 1)], names=["engine", "component", "n_components"]
     )
     frame = pd.DataFrame(np.nan, index=index, columns=list(COLUMNS))
-    known = {"usable": True, "elpd_usable": True, "verdict": "converged", "n_parameters": np.arange(size) * 3 + 2}
+    known = {
+        "usable": True,
+        "elpd_usable": True,
+        "evidence_usable": True,
+        "verdict": "converged",
+        "n_parameters": np.arange(size) * 3 + 2,
+    }
     return frame.assign(**(known | columns))
 
 
@@ -411,7 +456,7 @@ def test_elpd_that_cannot_tell_says_which_are_as_good():
 def test_evidence_that_differs_is_explained(both):
     assert "log evidence prefers 3 components" in both.sentence
     assert "by log evidence 2 components, 1.5 ± 0.36 behind" in both.sentence
-    assert "it depends on how wide the priors are" in both.sentence
+    assert "depends on how wide the priors are" in both.sentence
 
 
 def test_one_mixture_is_no_choice():
