@@ -37,7 +37,7 @@ def test_posteriordb_low_dim_gauss_mix():
     """Means and sds of Stan's reference draws (posteriordb), and the evidence by someone else's importance sampling."""
     component = bm.Normal(mu=pz.Normal(0, 2), sigma=pz.HalfNormal(2))
     mixture = bm.Mixture(component, 2, weights=bm.Dirichlet([5.0, 5.0]))
-    fit = bm.laplace(mixture, columns("low_dim_gauss_mix.csv")["y"], draws=4000, **QUIET)
+    fit = bm.laplace(mixture, columns("low_dim_gauss_mix.csv")["y"], draws=3000, **QUIET)
     assert fit.converged and fit.verdict == "converged", fit.message
     reference, found = answers("low_dim_gauss_mix"), attributes(fit)
     posterior = fit.tree["posterior"]
@@ -275,17 +275,19 @@ def test_log_p_is_the_joint_density(faithful_fit):
     assert fit.tree["sample_stats/log_p"].values[0, 7] == pytest.approx(value, abs=1e-8)
 
 
-def test_what_comes_after_a_fit(faithful_fit, tmp_path):
-    assert set(faithful_fit.summary().columns) >= {"mean", "sd"}
-    faithful_fit.save(tmp_path / "fit.nc")
+def test_what_comes_after_a_fit(tmp_path):
+    mixture, waiting = bm.Mixture(bm.Normal(), 2), FAITHFUL["waiting"]
+    fit = bm.laplace(mixture, waiting, draws=200, **QUIET)
+    assert set(fit.summary().columns) >= {"mean", "sd"}
+    fit.save(tmp_path / "fit.nc")
     again = bm.load(tmp_path / "fit.nc")
-    assert again.engine == "laplace" and again.message == faithful_fit.message and again.converged
-    assert again.tree.attrs["log_evidence"] == faithful_fit.tree.attrs["log_evidence"]
-    em = bm.em(faithful_fit.mixture, FAITHFUL, uncertainty="laplace", **QUIET)
+    assert again.engine == "laplace" and again.message == fit.message and again.converged
+    assert again.tree.attrs["log_evidence"] == fit.tree.attrs["log_evidence"]
+    em = bm.em(mixture, waiting, n_init=4, uncertainty="laplace", draws=200, **QUIET)
     result = bm.compare({"EM": em, "Laplace": again})
     assert "Laplace" in repr(result)
     assert "resampled by their importance" in result.elpd.loc["Laplace", "basis"]
-    assert faithful_fit.plot() is not None and result.plot() is not None
+    assert fit.plot() is not None and result.plot() is not None
     assert bm.relabel(again).verdict == "converged"
 
 
@@ -297,12 +299,29 @@ def test_leave_one_out_does_not_weigh_twice(faithful_fit):
     assert leave_one_out(faithful_fit)[0].elpd == az.loo(faithful_fit.tree, var_name="x").elpd
 
 
-def test_same_seed_same_result(faithful_fit):
-    again = bm.laplace(faithful_fit.mixture, FAITHFUL, **QUIET)
-    np.testing.assert_array_equal(again.tree["posterior/mu"].values, faithful_fit.tree["posterior/mu"].values)
-    assert again.tree.attrs["log_evidence"] == faithful_fit.tree.attrs["log_evidence"]
-    other = bm.laplace(faithful_fit.mixture, FAITHFUL, progressbar=False, random_seed=2)
-    assert other.tree.attrs["log_evidence"] != faithful_fit.tree.attrs["log_evidence"]
+def test_same_seed_same_result():
+    mixture, waiting = bm.Mixture(bm.Normal(), 2), FAITHFUL["waiting"]
+    fit, again, other = (
+        bm.laplace(mixture, waiting, draws=200, random_seed=seed, progressbar=False) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(again.tree["posterior/mu"].values, fit.tree["posterior/mu"].values)
+    assert again.tree.attrs["log_evidence"] == fit.tree.attrs["log_evidence"]
+    assert other.tree.attrs["log_evidence"] != fit.tree.attrs["log_evidence"]
+
+
+def test_cores_do_not_change_the_numbers(monkeypatch):
+    from bayesmix.posterior import batch, proposal
+
+    mixture = bm.Mixture(bm.MvNormal(), 2)
+    posterior = posterior_of(mixture, mixture.check(FAITHFUL))
+    centre = posterior.to_vector(bm.em(mixture, FAITHFUL, n_init=4, **QUIET).estimates)
+    around = Proposal(Symmetry.of(posterior, centre), centre[None], 0.1 * np.eye(len(centre))[None], np.zeros(1), 7.0)
+    vectors, found = around.draw(5000, np.random.default_rng(0)), []
+    for cores in (1, 3):
+        monkeypatch.setattr(batch, "available_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(proposal, "available_cores", lambda cores=cores: cores)
+        found.append(np.stack([log_densities(posterior, vectors), around.log_density(vectors)]))
+    np.testing.assert_array_equal(*found)
 
 
 def test_an_interrupt_keeps_what_there_is(monkeypatch):

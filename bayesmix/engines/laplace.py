@@ -22,7 +22,7 @@ from .progress import display
 
 DOF = {"student": 7.0, "normal": 0.0}
 LEAST_PROPOSALS = 4000  # k-hat of so many is itself uncertain by about 0.1
-PER_DRAW = 4  # proposals for each draw that is kept, at first
+PER_DRAW = 2  # proposals for each draw that is kept, at first
 MOST_PER_DRAW = 64  # ... and at last
 ENOUGH = 0.95  # of the draws kept, worth of independent ones: then no more proposals are made
 LEAST_SHARE = 0.1  # of the proposals to any of J modes, times 1 / J: their evidence is only known roughly yet
