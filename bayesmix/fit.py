@@ -157,7 +157,7 @@ class Fit:
     # -- what was found ---------------------------------------------------------------------------------------------------
     @property
     def engine(self) -> str:
-        """Which engine made this fit: "em", "nuts", "advi", or "parameters"."""
+        """Which engine made this fit: "em", "online_em", "nuts", "gibbs", "laplace", "advi", or "parameters"."""
         return self.tree.attrs["engine"]
 
     @property
