@@ -205,7 +205,7 @@ def notes_on(table, fits, trials) -> list[str]:
     if unnamed:
         notes.append(
             f"{listed(unnamed)}: components are not to be relied on, but the density converged (its R-hat is below {MIXED}), "
-            "on which elpd and evidence rest."
+            "on which elpd rests."
         )
     once = [_called(key, alone) for key, row in table.iterrows() if row["hits"] == 1 and row["usable"]]
     if once:

@@ -34,6 +34,16 @@ _FACTS = (
 )
 
 _ENTRIES = {
+    "acidity": _Entry(
+        description="Acidity of 155 lakes in north-central Wisconsin: log(ANC + 50), with ANC the acid neutralising "
+        "capacity in microequivalents per litre. Two or three groups of lakes.",
+        source=(
+            "S. L. Crawford, M. H. DeGroot, J. B. Kadane and M. J. Small (1992), Modeling lake-chemistry distributions: "
+            "approximate Bayesian methods for estimating a finite-mixture model, Technometrics 34, 441-453."
+        ),
+        licence="Published measurements, which are facts; bayesmix ships the numbers. R distributes them with mclust.",
+        variables={"log_anc": ("log(ueq/L)", "log of acid neutralising capacity + 50")},
+    ),
     "death_notices": _Entry(
         description=(
             "Death notices of women aged 80 and over in The Times of London, per day, in 1910-1912 (1096 days): "

@@ -18,7 +18,7 @@ def test_columns_lie_along_obs_and_say_what_they_are(name):
 
 
 def test_names_are_sorted():
-    assert datasets.names() == ["death_notices", "faithful", "iris", "worked_example"]
+    assert datasets.names() == ["acidity", "death_notices", "faithful", "iris", "worked_example"]
 
 
 def test_faithful_has_the_published_means():
@@ -39,6 +39,13 @@ def test_iris_has_fifty_of_each_species_as_text():
     assert species.tolist() == ["setosa", "versicolor", "virginica"]
     assert species.dtype.kind == "U"
     assert count.tolist() == [50, 50, 50]
+
+
+def test_acidity_has_the_likelihood_that_mclust_found():
+    x = datasets.load("acidity")["log_anc"].values
+    assert len(x) == 155
+    bic = 155 * (np.log(2 * np.pi * x.var()) + 1) + 2 * np.log(155)  # of one normal component
+    np.testing.assert_allclose(bic, 461.657581, atol=1e-5)  # mclust 6.0.0, model E with one component
 
 
 def test_worked_example_is_the_six_points():
