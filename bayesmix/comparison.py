@@ -11,9 +11,9 @@ import xarray as xr
 from .agreement import Agreement, agreement, responsibilities
 from .fit import Fit
 from .labels.align import align_to
-from .tables import TRUSTED, Entry, check_probability, entries, number, parameters_of
+from .leave_one_out import leave_one_out
+from .tables import POSTERIOR, TRUSTED, Entry, check_probability, entries, number, parameters_of
 
-POSTERIOR = ("nuts", "gibbs", "laplace")  # engines whose draws are draws of the posterior as they are
 QUANTITIES = ("estimate", "se", "lower", "upper")
 DOUBTFUL_MARGIN = 0.05  # share of the rows by which a matching of components must beat the second best
 KHAT = 0.7  # above this an approximation is not corrected by importance weights (Vehtari et al. 2024)
@@ -372,46 +372,6 @@ def _cell(quantities) -> str:
 
 
 # -- predictive accuracy ---------------------------------------------------------------------------------------------
-def leave_one_out(fit: Fit):
-    """Leave-one-out cross-validation by Pareto-smoothed importance sampling, and in words on what it rests.
-
-    Draws of an approximate posterior are corrected by their importance weights, exp(log_p - log_q), where the fit
-    has these (Magnusson et al. 2019); see `arviz.loo` and `arviz.loo_approximate_posterior`.
-
-    Returns
-    -------
-    loo : arviz.ELPDData
-    basis : str
-    """
-    import arviz as az
-
-    stats = fit.tree["sample_stats"] if "sample_stats" in fit.tree.children else {}
-    corrected = fit.engine not in POSTERIOR and "log_p" in stats and "log_q" in stats
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they speak of Pareto k, which `khat_max`, `khat_bad` and a note give
-        if corrected:
-            draws = fit.tree["log_likelihood"]["draw"].values
-            weights = {name: stats[name].sel(draw=draws) for name in ("log_p", "log_q")}
-            loo = az.loo_approximate_posterior(fit.tree, **weights, var_name="x", pointwise=True)
-        else:
-            loo = az.loo(fit.tree, var_name="x", pointwise=True)
-    if fit.engine in POSTERIOR:
-        words = f"posterior draws ({ENGINES[fit.engine]})"
-        if fit.engine == "laplace":
-            words = f"draws resampled by their importance (Laplace, k-hat {fit.tree.attrs.get('khat', np.nan):.2f})"
-    elif fit.engine == "em":
-        method = fit.tree.attrs.get("uncertainty", "em")
-        words = f"draws from the estimate's sampling distribution ({method}), not a posterior"
-        words += ", importance-corrected" if corrected else ""
-    elif fit.engine == "advi":
-        khat = fit.tree.attrs.get("khat", np.nan)
-        words = f"importance-corrected (k-hat {khat:.2f})" if corrected else "not corrected"
-        words = f"variational draws, {words}"
-    else:
-        words = f"draws by {fit.engine}"
-    return loo, words
-
-
 def _elpd(fits):
     """Make the table of elpd, notes, and a sentence on the differences."""
     import pandas as pd
@@ -442,7 +402,8 @@ def _elpd(fits):
         if bad := int(table.loc[name, "khat_bad"]):
             notes.append(
                 f"{name}: {_rows(bad)} of {khat[name].size} ha{'s' if bad == 1 else 've'} a Pareto k above "
-                f"{found[name].good_k:.2f} (largest {table.loc[name, 'khat_max']:.2f}): its elpd is not reliable."
+                f"{found[name].good_k:.2f} (largest {table.loc[name, 'khat_max']:.2f}): its elpd is not reliable. "
+                "Its fit.loo() says which and why, and can repair them."
             )
     if len({fits[name].mixture.component.discrete for name in found}) > 1:
         notes.append("Families of counts and of continuous values are compared: their elpd are per unit of the data.")

@@ -333,6 +333,40 @@ class Fit:
 
         return summarise(self, ci_prob)
 
+    def loo(self, repair: str | None = None, *, random_seed=None, progressbar: bool = True):
+        """Expected log predictive density by leave-one-out cross-validation, with the rows explained that it fails for.
+
+        By Pareto-smoothed importance sampling (Vehtari, Gelman & Gabry 2017). Rows with a high Pareto k-hat change the
+        posterior so much that its draws cannot be reweighted to do without them: the result says which they are, which
+        component each of them keeps alive, and what is left of the component without it.
+
+        Parameters
+        ----------
+        repair : {"moment matching", "refit"}, optional
+            For the rows with a high k-hat. "moment matching" moves the draws until their weights are good (Paananen,
+            Piironen, Bürkner & Vehtari 2021), for fits by `bayesmix.nuts` or `bayesmix.gibbs`: quick, and its k-hat
+            says whether it worked. "refit" samples the posterior without the row: exact, one fit for each row.
+        random_seed : int, numpy.random.Generator or None
+            For refits.
+        progressbar : bool
+            Show the progress of a repair.
+
+        Returns
+        -------
+        bayesmix.leave_one_out.result.LeaveOneOut
+            ArviZ's result (``elpd``, ``se``, ``p``, ``elpd_i``, ``pareto_k``), which `arviz.compare` and
+            `arviz.plot_khat` take as it is, with ``influential`` (a table), ``explanation`` (sentences) and ``basis``.
+            An interrupt (Ctrl-C) during a repair keeps the rows repaired so far.
+
+        Raises
+        ------
+        ValueError
+            If the fit has no draws or no rows, or cannot be repaired in this way.
+        """
+        from .leave_one_out.result import loo
+
+        return loo(self, repair, random_seed=random_seed, progressbar=progressbar)
+
     def plot(self, **kwargs):
         """Draw the fitted density over the data, with the components and, for a posterior, a band.
 

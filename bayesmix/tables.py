@@ -8,6 +8,7 @@ import xarray as xr
 
 SAMPLE_DIMS = ("chain", "draw")
 MIRRORED = ("feature", "feature_2")  # dims of a symmetric matrix
+POSTERIOR = ("nuts", "gibbs", "laplace")  # engines whose draws are draws of the posterior as they are
 TRUSTED = ("converged", "labels switched only")  # verdicts under which labels of components mean something
 
 
