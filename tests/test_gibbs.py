@@ -2,11 +2,14 @@
 
 import itertools
 import math
+import signal
+import threading
 
 import arviz as az
 import numpy as np
 import preliz as pz
 import pytest
+from reference import answers, columns
 from scipy import special, stats
 
 import bayesmix as bm
@@ -126,7 +129,7 @@ def test_posterior_is_that_of_all_allocations(case, alpha):
     if start is None and component.multivariate:
         start = {"mu": np.array([[-1.0, 0.0], [1.0, 1.0]]), "cov": np.array([np.eye(2)] * 2)}
     fit = bm.gibbs(
-        mixture, x, draws=2000, random_seed=2, **QUIET,
+        mixture, x, draws=1500, random_seed=2, **QUIET,
         init=bm.Fit.from_parameters(mixture, weights=[0.5, 0.5], **(start or {"mu": [-1.0, 1.0], "sigma": [1.0, 1.0]})),
     )  # fmt: skip
     p, clusters, marginal = enumerate_labels(exact, x, 2, alpha)
@@ -248,7 +251,7 @@ def test_getting_it_right(case):
     mixture = bm.Mixture(component, largest, weights=weights)
     rng = np.random.default_rng(5)
     d = 2 if component.multivariate else 1
-    n_rows, rounds = 6, 10_000
+    n_rows, rounds = 6, 6_000
     first = rng.poisson(3.0, (n_rows, 1)) + 0.0 if case == "poisson" else rng.normal(1, 2, (n_rows, d))
     problem = setup(mixture, mixture.check(first))
     state = problem.state(_start(case, d), rng)
@@ -270,7 +273,7 @@ def test_getting_it_right(case):
             current = current._replace(x=np.ascontiguousarray(x.T), counts=counts)
         else:
             current = current._replace(x=np.ascontiguousarray(x.T))
-        run(rng, current, state, record, False)
+        run(rng, current, state, record, 1, False)
         seen.append(_functions(problem, state))
     for name, column in _columns(seen).items():
         near(column.reshape(4, -1), _expected(case, mixture, name), (case, name))
@@ -350,3 +353,156 @@ def _expected(case, mixture, name):
 def _log_det(nu):
     """Expected log determinant of a 2 x 2 matrix W(nu, I)."""
     return special.digamma(0.5 * nu) + special.digamma(0.5 * (nu - 1)) + 2 * math.log(2)
+
+
+# -- other people's posteriors --------------------------------------------------------------------------------------------------
+def shares(fit, name, largest):
+    return np.array([(fit.tree["sample_stats"][name].values == k).mean() for k in range(1, largest + 1)])
+
+
+def test_acidity_number_of_components():
+    """p(K) under Richardson & Green's prior, by their own program: within 0.03 each.
+
+    Monte Carlo errors: theirs up to 0.005, ours from about 800 effective draws up to 0.016.
+    """
+    x = columns("acidity.csv")["log_anc"]
+    middle, width = x.min() + np.ptp(x) / 2, np.ptp(x)
+    sigma = bm.HierarchicalInverseGamma(2, pz.Gamma(0.2, 10 / width**2))
+    mixture = bm.Mixture(bm.Normal(mu=pz.Normal(middle, width), sigma=sigma), 30, weights=bm.MFM(1.0, UNIFORM))
+    defaults = bm.Mixture(bm.Normal(), 30, weights=bm.MFM(1.0, UNIFORM))
+    assert str(defaults.priors(x)["sigma"]) == str(sigma)
+    fit = bm.gibbs(mixture, x, draws=1500, thin=50, random_seed=1, **QUIET)
+    theirs = np.array(answers("acidity_posterior_of_k", "random_k_answers.json")["p_k"])
+    np.testing.assert_allclose(shares(fit, "K", len(theirs)), theirs, atol=0.03)
+    assert fit.tree["sample_stats/K"].shape == (4, 1500)
+
+
+def test_eye_counts_number_of_components():
+    """p(K) and K_plus of the telescope package: within 0.02, of which 0.005 is their rounding."""
+    x = columns("eye_counts.csv")["count"]
+    rate = bm.HierarchicalGamma(0.1, pz.Gamma(0.5, 0.5 * x.mean() / 0.1))
+    weights = bm.MFM(pz.Gamma(1, 2), bm.BetaNegativeBinomial(1, 4, 3), dynamic=True)
+    fit = bm.gibbs(bm.Mixture(bm.Poisson(mu=rate), 100, weights=weights), x, random_seed=1, **QUIET)
+    theirs = answers("eye_counts", "random_k_answers.json")
+    np.testing.assert_allclose(shares(fit, "K", 20), theirs["p_k"], atol=0.02)
+    occupied = fit.tree["sample_stats/K_plus"].values
+    np.testing.assert_array_equal(np.quantile(occupied, [0.25, 0.5, 0.75]), theirs["K_plus_quartiles"])
+    assert np.bincount(occupied.ravel()).argmax() == theirs["K_plus_mode"] == fit.mixture.n_components
+
+
+def test_faithful_agrees_with_nuts():
+    """Means and standard deviations of every parameter within 4.5 combined Monte Carlo errors of bm.nuts."""
+    faithful = bm.datasets.load("faithful")
+    mixture = bm.Mixture(bm.MvNormal(), 2)
+    ours = bm.gibbs(mixture, faithful, random_seed=1, **QUIET)
+    theirs = bm.nuts(mixture, faithful, draws=500, random_seed=1, **QUIET)
+    assert ours.verdict == "converged", ours.message
+    for name in ("weights", "mu", "cov"):
+        a, b = ours.tree["posterior"][name].values, theirs.tree["posterior"][name].values
+        for index in np.ndindex(a.shape[2:]):
+            x, y = a[(..., *index)], b[(..., *index)]
+            for statistic in ("mean", "sd"):
+                error = np.hypot(float(az.mcse(x, method=statistic)), float(az.mcse(y, method=statistic)))
+                difference = x.mean() - y.mean() if statistic == "mean" else x.std() - y.std()
+                assert abs(difference) < 4.5 * error, (name, index, statistic, difference / error)
+    lp = ours.tree["sample_stats/log_likelihood"].values
+    np.testing.assert_allclose(lp, ours.tree["log_likelihood/x"].sum("obs").values, rtol=1e-10)
+
+
+def test_too_many_components_empty_out():
+    """Five components for three groups, sparse weights: K_plus is 3, and what has no labels converges."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-4, 1, 150), rng.normal(0, 0.7, 200), rng.normal(3.5, 1.2, 150)])
+    fit = bm.gibbs(bm.Mixture(bm.Normal(), 5, weights=bm.Dirichlet(0.01)), x, random_seed=1, **QUIET)
+    assert (fit.tree["sample_stats/K_plus"].values == 3).mean() > 0.9
+    assert fit.tree.attrs["rhat_invariant"] < 1.01 and fit.tree.attrs["ess_invariant"] > 400
+    assert fit.verdict == "not identified (too many components)"
+
+
+# -- data, seeds, interrupts ----------------------------------------------------------------------------------------------------
+def test_weights_are_repeated_rows():
+    """Rows with weights 0 to 5 against the allocations of as many rows; 5 are drawn as a multinomial."""
+    component, x, exact = CASES["poisson"]
+    counts = np.array([2, 0, 5, 1, 0, 0, 1])
+    mixture = bm.Mixture(component, 2)
+    start = bm.Fit.from_parameters(mixture, weights=[0.5, 0.5], mu=[1.0, 4.0])
+    fit = bm.gibbs(mixture, x, weights=counts, random_seed=1, init=start, **QUIET)
+    rows = np.repeat(x, counts)
+    p, clusters, marginal = enumerate_labels(exact, rows, 2, (1.0, 1.0))
+    density = np.exp(fit.tree["log_likelihood/x"].values[..., 3])
+    near(density, predictive(exact, rows, p, clusters, marginal, (1.0, 1.0), x[3]), "density")
+    empty = sum(weight for weight, each in zip(p, clusters, strict=True) if not (each[0] and each[1]))
+    near(fit.tree["sample_stats/K_plus"].values == 1, empty, "empty")
+
+
+def test_same_seed_same_draws_on_any_number_of_cores():
+    """Also where rows are collapsed, and where K is random; another seed gives others."""
+    for mixture, x in (
+        (bm.Mixture(bm.Normal(), 2), SEVEN),
+        (bm.Mixture(bm.Poisson(), 6, weights=bm.MFM()), CASES["poisson"][1]),
+    ):
+        options = {"draws": 50, "tune": 20, "progressbar": False}
+        one = bm.gibbs(mixture, x, random_seed=1, cores=1, **options).tree["sample_stats"].dataset
+        two = bm.gibbs(mixture, x, random_seed=1, cores=3, **options).tree["sample_stats"].dataset
+        assert one.identical(two)
+        assert not one.identical(bm.gibbs(mixture, x, random_seed=2, cores=1, **options).tree["sample_stats"].dataset)
+
+
+def test_interrupt_keeps_the_draws():
+    """Ctrl-C in mid-run: a fit with the draws made so far, and a message that says how many."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-2, 1, 20_000), rng.normal(2, 1, 20_000)])
+    mixture = bm.Mixture(bm.Normal(), 2)
+    start = bm.Fit.from_parameters(mixture, weights=[0.5, 0.5], mu=[-2.0, 2.0], sigma=[1.0, 1.0])
+    bm.gibbs(mixture, x[::1000], draws=20, tune=20, init=start, random_seed=1, **QUIET)  # compiles
+    main = threading.main_thread().ident
+    assert main is not None
+    timer = threading.Timer(1.0, lambda: signal.pthread_kill(main, signal.SIGINT))
+    timer.start()
+    try:
+        fit = bm.gibbs(mixture, x, draws=500_000, tune=20, chains=2, init=start, random_seed=1, **QUIET)
+    finally:
+        timer.cancel()
+    kept = fit.tree["posterior/mu"].shape[1]
+    assert 4 <= kept < 500_000
+    assert f"interrupted: 2 chains of {kept} draws of the 500000" in fit.message
+    assert np.all(np.isfinite(fit.tree["sample_stats/lp"].values))
+
+
+UNIFORM = pz.DiscreteUniform(1, 30)
+REFUSED = {
+    "sigma": (bm.Normal(sigma=pz.HalfNormal(2)), SEVEN, {}, "ScaledInverseChiSquared.*bm.nuts"),
+    "mu": (bm.Normal(mu=pz.StudentT(4, 0, 1)), SEVEN, {}, "pz.Normal.*bm.nuts"),
+    "corr": (bm.MvNormal(sigma=pz.HalfNormal(2)), SIX, {}, "InverseWishart.*bm.nuts"),
+    "rate": (bm.Poisson(mu=pz.LogNormal(0, 1)), CASES["poisson"][1], {}, "pz.Gamma.*bm.nuts"),
+    "weights": (bm.Normal(), SEVEN, {"weights": np.full(7, 1.5)}, "7 of 7 are not whole numbers.*bm.nuts"),
+    "thin": (bm.Normal(), SEVEN, {"thin": 0}, "thin=0"),
+    "tune": (bm.Normal(), SEVEN, {"tune": "long"}, "tune='long'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refusals_say_what_to_do(case):
+    component, x, options, words = REFUSED[case]
+    with pytest.raises(ValueError, match=words):
+        bm.gibbs(bm.Mixture(component, 2), x, **options, **QUIET)
+
+
+def test_other_engines_refuse_a_random_scale_and_pymc_writes_it():
+    """The density of the PyMC model is that of the formula, the rate included."""
+    mixture = bm.Mixture(bm.Normal(mu=pz.Normal(0, 2), sigma=bm.HierarchicalInverseGamma(2.5, pz.Gamma(3, 2))), 2)
+    with pytest.raises(ValueError, match="bm.gibbs alone"):
+        bm.nuts(
+            mixture, SEVEN, init=bm.Fit.from_parameters(mixture, weights=[0.5, 0.5], mu=[0, 1], sigma=[1, 1]), **QUIET
+        )
+    assert bm.Mixture.from_dict(mixture.to_dict()) == mixture
+    model = mixture.to_pymc(SEVEN)
+    point = {"weights_simplex__": np.array([0.3]), "mu": np.array([0.0, 1.0]), "sigma_rate_log__": np.array(0.2)}
+    sigma = np.array([0.7, 1.3])
+    log_p = model.compile_logp(vars=[model["sigma"], model["sigma_rate"]], jacobian=False, mode="FAST_COMPILE")(
+        point | {"sigma_log__": np.log(sigma)}
+    )
+    rate = math.exp(0.2)
+    truth = stats.gamma(3, scale=0.5).logpdf(rate)
+    truth += (stats.invgamma(2.5, scale=rate).logpdf(sigma**2) + np.log(2 * sigma)).sum()
+    np.testing.assert_allclose(log_p, truth, rtol=1e-10)

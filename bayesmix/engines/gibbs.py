@@ -16,14 +16,15 @@ from ..mixture import Mixture, check_mixture
 from ..randomness import generator
 from ..relabelling import relabel
 from ..weight_priors import Dirichlet
-from .em import _progress as display
 from .gibbs_kernels import Record, allocate, run
 from .gibbs_problem import Setup, few_components, setup
 from .interrupts import finishing
 from .nuts import NATS_OF_MODES, _check_counts, starting_points
+from .progress import display
 from .starts import start
 
-TUNE, TUNE_RANDOM = 500, 1000  # sweeps thrown away; more where the number of components is random
+TUNE = 500  # draws thrown away
+THIN_RANDOM = 10  # sweeps for one draw where the number of components is random
 PIECE = 0.05  # seconds of compiled work between looks at the clock and at Ctrl-C
 PIECE_CELLS = 2e6  # most numbers recorded in that time
 
@@ -34,7 +35,8 @@ def gibbs(
     *,
     weights=None,
     draws: int = 2000,
-    tune="auto",
+    tune: int | str = "auto",
+    thin: int | str = "auto",
     chains: int = 4,
     cores: int | None = None,
     init="em",
@@ -62,9 +64,11 @@ def gibbs(
     weights : array_like, shape (obs,), optional
         How often each row occurs: whole numbers.
     draws : int
-        Sweeps kept of each chain.
+        Draws kept of each chain.
     tune : int or "auto"
-        Sweeps of each chain thrown away before. "auto" takes 500, with a random number of components 1000.
+        Draws of each chain thrown away before. "auto" takes 500.
+    thin : int or "auto"
+        Sweeps for one draw. "auto" takes 1, with a random number of components 10: that number changes slowly.
     chains : int
         Number of chains; at least 2, for R-hat 4.
     cores : int, optional
@@ -75,7 +79,7 @@ def gibbs(
     random_seed : int, numpy.random.Generator or None
         The same seed gives the same draws.
     progressbar : bool
-        Show sweeps and time left.
+        Show draws and time left.
 
     Returns
     -------
@@ -102,19 +106,17 @@ def gibbs(
     _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
-    if tune != "auto" and (not isinstance(tune, int | np.integer) or isinstance(tune, bool) or int(tune) < 0):
-        raise ValueError(f'tune={tune!r} but it must be "auto" or a number of sweeps, at least 0.')
     problem, rng = setup(mixture, checked), generator(random_seed)
+    tune = _whole("tune", tune, 0, TUNE)
+    thin = _whole("thin", thin, 1, THIN_RANDOM if problem.random_partition else 1)
     started = time.perf_counter()
-    if tune == "auto":
-        tune = TUNE_RANDOM if problem.random_partition else TUNE
     streams = rng.spawn(chains)
     states = [
         problem.state(params, stream)
         for params, stream in zip(_starts(problem, init, chains, rng, streams, progressbar), streams, strict=True)
     ]
     cores = min(chains, cores or available_cores())
-    sampled, interrupted = _run(problem, states, streams, draws, tune, cores, progressbar)
+    sampled, interrupted = _run(problem, states, streams, draws, tune, thin, cores, progressbar)
     length = len(sampled[0].alpha)
     notes = ""
     if interrupted:
@@ -123,7 +125,8 @@ def gibbs(
         "engine": "gibbs",
         "converged": 0,
         "message": "",
-        "tune": int(tune),
+        "tune": tune,
+        "thin": thin,
         "interrupted": int(interrupted),
         "seconds": time.perf_counter() - started,
         "notes": notes,
@@ -135,6 +138,15 @@ def gibbs(
         values = _parameters(problem, sampled, [np.arange(length)] * len(sampled))
         fit = Fit.assemble(mixture, checked, draws=values, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
         return relabel(fit)
+
+
+def _whole(name, value, least, auto) -> int:
+    """A number of draws or sweeps, which may be left to the engine."""
+    if isinstance(value, str) and value == "auto":
+        return auto
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or int(value) < least:
+        raise ValueError(f'{name}={value!r} but it must be "auto" or a whole number, at least {least}.')
+    return int(value)
 
 
 # -- where chains start -------------------------------------------------------------------------------------------------------
@@ -188,13 +200,13 @@ class _Progress:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def _run(problem: Setup, states, streams, draws, tune, cores, progressbar) -> tuple[list[Chain], bool]:
+def _run(problem: Setup, states, streams, draws, tune, thin, cores, progressbar) -> tuple[list[Chain], bool]:
     """Run all chains in threads; the chains with draws to keep, cut to one length, and whether interrupted."""
     told, interrupted = _Progress([0] * len(states)), False
     with display(progressbar) as progress, ThreadPoolExecutor(cores) as pool:
-        task = None if progress is None else progress.add_task("Gibbs sweeps", total=len(states) * (tune + draws))
+        task = None if progress is None else progress.add_task("Gibbs draws", total=len(states) * (tune + draws))
         waiting = [
-            pool.submit(_run_chain, problem, state, stream, draws, tune, told, i)
+            pool.submit(_run_chain, problem, state, stream, draws, tune, thin, told, i)
             for i, (state, stream) in enumerate(zip(states, streams, strict=True))
         ]
         futures = list(waiting)
@@ -219,7 +231,7 @@ def _run(problem: Setup, states, streams, draws, tune, cores, progressbar) -> tu
     return [chains[i].cut(int(lengths[kept].min())) for i in kept], interrupted
 
 
-def _run_chain(problem: Setup, state, rng, draws, tune, told: _Progress, index: int) -> Chain:
+def _run_chain(problem: Setup, state, rng, draws, tune, thin, told: _Progress, index: int) -> Chain:
     """Run a chain in pieces of about `PIECE` seconds."""
     room, (d, e) = problem.room, problem.scale.shape
     most = max(1, int(PIECE_CELLS // (room * (d * e + d + 2))))
@@ -234,7 +246,7 @@ def _run_chain(problem: Setup, state, rng, draws, tune, told: _Progress, index: 
             log_prior=np.empty(size),
         )  # fmt: skip
         begun = time.perf_counter()
-        run(rng, problem.problem, state, record, adapt)
+        run(rng, problem.problem, state, record, thin, adapt)
         taken = time.perf_counter() - begun
         made += size
         told.done[index] = made + tune
@@ -339,7 +351,7 @@ def _conditional_fit(problem: Setup, checked, sampled, stats, attrs, rng) -> Fit
         return Fit(fit.mixture, tree)
     fit = relabel(fit)
     message = f"{said} {share}{fit.message[0].lower()}{fit.message[1:]}"
-    fit.tree.attrs = {**fit.tree.attrs, "message": message, "converged": int(fine and fit.converged)}
+    fit.tree.attrs = {**fit.tree.attrs, "message": message, "converged": int(fine)}
     return fit
 
 

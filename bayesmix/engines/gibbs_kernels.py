@@ -113,21 +113,27 @@ def _joint_block(problem, state, n_components, start, rows, joint, z):
             joint[k, i] = constant
         for j in range(n_features):
             if problem.layout == SCALE:
+                shift, slope = mean[j], factor[j, 0]  # scalars, which the compiler need not read again for each row
                 for i in range(rows):
-                    z[i] = (x[j, start + i] - mean[j]) * factor[j, 0]
+                    z[i] = (x[j, start + i] - shift) * slope
             else:
                 for i in range(rows):
                     z[i] = 0.0
                 for q in range(j + 1):
+                    shift, slope = mean[q], factor[j, q]
                     for i in range(rows):
-                        z[i] += (x[q, start + i] - mean[q]) * factor[j, q]
+                        z[i] += (x[q, start + i] - shift) * slope
             for i in range(rows):
                 joint[k, i] -= 0.5 * z[i] * z[i]
 
 
 @_fast
-def _softmax(joint, n_components, rows, largest, total):
-    """Turn log joints into exp(joint - largest) in place, with their sums."""
+def _softmax(joint, counts, start, rows, largest, total):
+    """Turn log joints into exp(joint - largest) in place, with their sums; returns the log-likelihood of the rows.
+
+    Of rows that occur once logarithms are taken of products of 64 sums: each lies in [1, K].
+    """
+    n_components = joint.shape[0]
     for i in range(rows):
         largest[i] = joint[0, i]
         total[i] = 0.0
@@ -139,32 +145,69 @@ def _softmax(joint, n_components, rows, largest, total):
             e = _exp_nonpositive(joint[k, i] - largest[i])
             joint[k, i] = e
             total[i] += e
+    log_likelihood, product = 0.0, 1.0
+    for i in range(rows):
+        if counts.size > 0:
+            log_likelihood += counts[start + i] * (largest[i] + math.log(total[i]))
+            continue
+        log_likelihood += largest[i]
+        product *= total[i]
+        if i % 64 == 63 or i == rows - 1:
+            log_likelihood += math.log(product)
+            product = 1.0
+    return log_likelihood
+
+
+@_inlined
+def _add_row(x, layout, location, n, first, second, k, times, row):
+    """Count a row to component k so many times."""
+    n[k] += times
+    if layout == RATE:
+        first[k, 0] += times * x[0, row]
+    elif layout == SCALE:
+        for j in range(x.shape[0]):
+            d = x[j, row] - location[k, j]
+            first[k, j] += times * d
+            second[k, j, 0] += times * d * d
+    else:
+        for j in range(x.shape[0]):
+            d = times * (x[j, row] - location[k, j])
+            first[k, j] += d
+            for q in range(j + 1):
+                second[k, j, q] += d * (x[q, row] - location[k, q])
 
 
 @_compiled
-def _add_row(problem, state, k, times, row):
-    """Count a row to component k so many times."""
-    x, n_features = problem.x, problem.x.shape[0]
-    state.n[k] += times
-    if problem.layout == RATE:
-        state.first[k, 0] += times * x[0, row]
-        return
-    for j in range(n_features):
-        d = x[j, row] - state.location[k, j]
-        state.first[k, j] += times * d
-        if problem.layout == SCALE:
-            state.second[k, j, 0] += times * d * d
-        else:
-            for q in range(j + 1):
-                state.second[k, j, q] += times * d * (x[q, row] - state.location[k, q])
+def _draw_block(rng, x, counts, layout, start, rows, joint, total, location, n, first, second):
+    """Draw the components of a block of rows and add these to the statistics.
+
+    Of a row that occurs many times the numbers by component are drawn, which is multinomial.
+    """
+    n_components = joint.shape[0]
+    for i in range(rows):
+        times = 1 if counts.size == 0 else counts[start + i]
+        if times <= SINGLY:
+            for _ in range(times):
+                point, k = rng.random() * total[i], 0
+                for q in range(n_components - 1):  # the component up to which the sum is less than the point
+                    point -= joint[q, i]
+                    k += point >= 0.0
+                _add_row(x, layout, location, n, first, second, k, 1.0, start + i)
+            continue
+        rest, left = total[i], times
+        for k in range(n_components):
+            share = 1.0 if k == n_components - 1 or rest <= 0.0 else min(joint[k, i] / rest, 1.0)
+            here = left if share >= 1.0 else rng.binomial(left, share)
+            if here > 0:
+                _add_row(x, layout, location, n, first, second, k, float(here), start + i)
+            rest, left = rest - joint[k, i], left - here
+            if left == 0:
+                break
 
 
 @_compiled
 def allocate(rng, problem, state):
-    """Draw the component of every row, gather the statistics, and return the log-likelihood at the state.
-
-    Of a row that occurs many times the numbers by component are drawn, which is multinomial.
-    """
+    """Draw the component of every row, gather the statistics, and return the log-likelihood at the state."""
     n_components, n_rows = state.n_components[0], problem.x.shape[1]
     state.n[:] = 0.0
     state.first[:] = 0.0
@@ -175,29 +218,11 @@ def allocate(rng, problem, state):
     for start in range(0, n_rows, BLOCK):
         rows = min(BLOCK, n_rows - start)
         _joint_block(problem, state, n_components, start, rows, joint, z)
-        _softmax(joint, n_components, rows, largest, total)
-        for i in range(rows):
-            times = 1 if problem.counts.size == 0 else problem.counts[start + i]
-            log_likelihood += times * (largest[i] + math.log(total[i]))
-            if times <= SINGLY:
-                for _ in range(times):
-                    point, k = rng.random() * total[i], 0
-                    while k < n_components - 1:
-                        point -= joint[k, i]
-                        if point < 0.0:
-                            break
-                        k += 1
-                    _add_row(problem, state, k, 1.0, start + i)
-                continue
-            rest, left = total[i], times
-            for k in range(n_components):
-                share = 1.0 if k == n_components - 1 or rest <= 0.0 else min(joint[k, i] / rest, 1.0)
-                here = left if share >= 1.0 else rng.binomial(left, share)
-                if here > 0:
-                    _add_row(problem, state, k, float(here), start + i)
-                rest, left = rest - joint[k, i], left - here
-                if left == 0:
-                    break
+        log_likelihood += _softmax(joint, problem.counts, start, rows, largest, total)
+        _draw_block(
+            rng, problem.x, problem.counts, problem.layout, start, rows, joint, total,
+            state.location, state.n, state.first, state.second,
+        )  # fmt: skip
     return log_likelihood
 
 
@@ -517,10 +542,13 @@ def sweep(rng, problem, state, adapt):
 
 
 @_compiled
-def run(rng, problem, state, record, adapt):
-    """Fill a record with sweeps."""
+def run(rng, problem, state, record, thin, adapt):
+    """Fill a record, with `thin` sweeps for each entry."""
     for i in range(len(record.alpha)):
-        record.log_likelihood[i] = sweep(rng, problem, state, adapt)
+        for j in range(thin):
+            log_likelihood = sweep(rng, problem, state, adapt)
+            if j == 0:
+                record.log_likelihood[i] = log_likelihood
         record.log_prior[i] = log_prior_density(problem, state)
         record.log_weights[i] = state.log_weights
         record.location[i] = state.location
