@@ -20,7 +20,7 @@ class BetaNegativeBinomial:
 
     :math:`p(K) = \Gamma(r + K - 1)\, B(r + a, K - 1 + b) / [\Gamma(r)\, \Gamma(K)\, B(a, b)]` for K = 1, 2, ...,
     with mean :math:`E K = 1 + r b / (a - 1)`. (1, 4, 3) has mean 2 and a tail heavy enough for many components
-    (Frühwirth-Schnatter, Malsiner-Walli & Grün 2021; Grün, Malsiner-Walli & Frühwirth-Schnatter 2022).
+    (Frühwirth-Schnatter, Malsiner-Walli & Grün 2021).
 
     Parameters
     ----------

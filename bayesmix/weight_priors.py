@@ -157,8 +157,8 @@ class Dirichlet(WeightsPrior):
 
     With ``alpha`` well below 1 and more components than are needed it is the *sparse finite mixture*: the posterior
     empties what is superfluous, if alpha is less than half the number of free parameters of a component (Rousseau &
-    Mengersen 2011); in practice 0.01 or smaller (Frühwirth-Schnatter & Malsiner-Walli 2019). A distribution on alpha
-    lets the data say: Malsiner-Walli, Frühwirth-Schnatter & Grün (2016) take ``pz.Gamma(10, 10 * K)`` for K components.
+    Mengersen 2011); 0.01 is far below. A distribution on alpha lets the data say: Malsiner-Walli, Frühwirth-Schnatter &
+    Grün (2016) take ``pz.Gamma(10, 10 * K)`` for K components.
 
     Parameters
     ----------
