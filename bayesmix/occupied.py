@@ -6,7 +6,7 @@ from .arrays import Data
 from .likelihood import formula
 from .prediction import CELLS, choose, with_row_axis
 
-OCCUPIED_CELLS = 3e8  # draws x rows x components x features looked at; beyond, only evenly spaced draws are
+OCCUPIED_CELLS = 1e8  # draws x rows x components x features, some ten seconds; beyond, only evenly spaced draws
 FIRST_ROWS = 256  # rows looked at first: where they occupy every component, the rest need not be seen
 
 
