@@ -21,7 +21,8 @@ class Fit:
     """A fitted mixture: the specification and everything that an engine found, in one tree.
 
     ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
-    ``sample_stats``, ``log_likelihood`` (one number per row; of large data at evenly spaced draws),
+    ``sample_stats``, ``log_likelihood`` (one number per row; of large data at evenly spaced draws), ``log_prior`` where the
+    priors have a formula,
     ``posterior_predictive``, ``observed_data``, ``constant_data`` and ``labels`` (the permutation applied to each
     draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
     from its sampling distribution if they were asked for, with ``standard_error`` beside them where there is a formula.
@@ -104,6 +105,12 @@ class Fit:
         }
         fit = cls(mixture, tree)
         _add_pointwise(fit, data, np.random.default_rng(rng))
+        if draws is not None and point is None and data.n_obs > 0:
+            from .log_prior import log_prior
+
+            densities = log_prior(mixture, data, draws)
+            if densities is not None:
+                tree["log_prior"] = densities
         return fit
 
     @classmethod
