@@ -488,6 +488,14 @@ def test_refusals_say_what_to_do(case):
         bm.gibbs(bm.Mixture(component, 2), x, **options, **QUIET)
 
 
+def test_a_start_with_more_components_than_the_prior_allows_is_refused():
+    start = bm.Fit.from_parameters(bm.Mixture(bm.Normal(), 3), weights=[0.3, 0.3, 0.4], mu=[-1, 0, 1], sigma=[1, 1, 1])
+    with pytest.raises(ValueError, match="3 components.*at most 2"):
+        bm.gibbs(bm.Mixture(bm.Normal(), 2, weights=bm.MFM()), SEVEN, init=start, **QUIET)
+    fit = bm.gibbs(bm.Mixture(bm.Normal(), 6, weights=bm.MFM()), SEVEN, init=start, draws=50, random_seed=1, **QUIET)
+    assert fit.tree["sample_stats/K"].values.max() > 3
+
+
 def test_other_engines_refuse_a_random_scale_and_pymc_writes_it():
     """The density of the PyMC model is that of the formula, the rate included."""
     mixture = bm.Mixture(bm.Normal(mu=pz.Normal(0, 2), sigma=bm.HierarchicalInverseGamma(2.5, pz.Gamma(3, 2))), 2)

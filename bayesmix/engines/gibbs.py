@@ -153,14 +153,17 @@ def _whole(name, value, least, auto) -> int:
 def _starts(problem: Setup, init, chains, rng, streams, progressbar) -> list[dict]:
     """Parameters of each chain's start: comparable optima of EM in turn, or k-means where K is random."""
     mixture, likelihood = problem.mixture, problem.likelihood
-    if isinstance(init, Fit) or mixture.weights.fixed_n_components and not mixture.weights.hyper or init != "em":
+    if isinstance(init, Fit) or init != "em" or not problem.random_partition:
         if isinstance(init, Fit) and problem.random_partition:
+            largest = int(np.flatnonzero(problem.problem.log_prior_k > -np.inf)[-1]) + 1
+            if init.mixture.n_components > largest:
+                raise ValueError(
+                    f"init is a fit of {init.mixture.n_components} components, but the prior allows at most {largest}."
+                )
             mixture = replace(mixture, n_components=init.mixture.n_components, weights=Dirichlet(1.0))
         optima = starting_points(mixture, problem.data, init, rng, progressbar)
         heights = np.array([replace(likelihood, n_components=len(p["weights"])).log_likelihood(p) for p in optima])
-        near = [
-            params for params, height in zip(optima, heights, strict=True) if height > heights.max() - NATS_OF_MODES
-        ]
+        near = [optima[i] for i in np.flatnonzero(heights > heights.max() - NATS_OF_MODES)]
         return [near[chain % len(near)] for chain in range(chains)]
     few = few_components(problem)
     return [start(few, "kmeans", stream) for stream in streams]
@@ -344,7 +347,8 @@ def _conditional_fit(problem: Setup, checked, sampled, stats, attrs, rng) -> Fit
         said += f" Only {length} draws of each chain have {k_plus} occupied components; draw more."
     groups = {"sample_stats": stats}
     fit = Fit.assemble(given, checked, draws=draws, groups=groups, attrs=attrs, rng=rng)
-    share = f"Given K_plus = {k_plus} ({len(kept)} chains of {length} draws, weights rescaled to sum to 1): "
+    chains = f"{len(kept)} chain{'s' * (len(kept) > 1)}" + f" of {len(sampled)}" * (len(kept) < len(sampled))
+    share = f"Given K_plus = {k_plus} ({chains}, {length} draws each, weights rescaled to sum to 1): "
     if length < 4 or (len(kept) == 1 and length < 8):
         tree = fit.tree.copy()
         tree.attrs = {**tree.attrs, "message": said}
