@@ -1,5 +1,7 @@
 from . import datasets as datasets
 from . import sklearn as sklearn
+from .calibration import Calibration as Calibration
+from .calibration import calibrate as calibrate
 from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .components.base import Component as Component
