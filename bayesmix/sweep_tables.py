@@ -214,11 +214,13 @@ def notes_on(table, fits, trials) -> list[str]:
         )
     for (engine, component), rows in table[table["usable"]].groupby(level=["engine", "component"], sort=False):
         heights = rows["log_likelihood"].droplevel(["engine", "component"]).sort_index().dropna()
-        lower = [k for k, height in heights.items() if height < heights[:k].max() - 0.1]
-        if lower:
+        above = heights - heights.cummax().shift()  # what more components gain over the best of fewer
+        flat = [int(k) for k, gain in above.items() if gain < 1e-3]
+        if flat:
             notes.append(
-                f"{_called((engine, component, listed(lower)), alone)}: a likelihood below that of fewer components. Only "
-                "degenerate optima lie higher, or a better one was missed; raise n_init."
+                f"{_called((engine, component, listed(flat)), alone)}: the likelihood is no higher than with fewer "
+                "components. Either nothing is left to gain, or all that is higher is degenerate (a component on next to no "
+                "rows), or a better optimum was missed: raise n_init."
             )
     if fits and next(iter(fits.values())).data.weights is not None and np.isfinite(table["elpd"]).any():
         notes.append("Rows have weights: elpd leaves out a row with all its weight at once.")
