@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 REPORT = Path("bayesmix-report.html")
-ENGINES = ("em", "nuts", "advi")
+ENGINES = {"em": "EM", "nuts": "NUTS", "advi": "ADVI", "laplace": "Laplace", "gibbs": "Gibbs"}
 PICTURES = (".png", ".svg", ".pdf")
 QUICK = {"draws": 300, "chains": 2}
 
@@ -125,7 +125,7 @@ def sweep(
             component,
             rows,
             _whole_numbers(components),
-            engine={name.upper(): getattr(bm, name) for name in chosen},
+            engine={ENGINES[name]: getattr(bm, name) for name in chosen},
             evidence=evidence,
             random_seed=seed,
             progressbar=console.is_terminal,
@@ -159,7 +159,7 @@ def _run(mixture, data, engines, settings, seed, output, **report) -> None:
         console.print(str(mixture.priors(checked)), markup=False, highlight=False, soft_wrap=True)
     fits = {}
     for engine in engines:
-        name, start = engine.upper(), time.perf_counter()
+        name, start = ENGINES[engine], time.perf_counter()
         console.print(f"\n{name} ...", markup=False, highlight=False)
         try:
             fits[name] = _fit(bm, engine, mixture, data, settings, seed, console)
@@ -183,8 +183,8 @@ def _fit(bm, engine, mixture, data, settings, seed, console):
     show = console.is_terminal
     if engine == "nuts":
         return bm.nuts(mixture, data, random_seed=seed, progressbar=show, **settings)
-    if engine == "advi":
-        return bm.advi(mixture, data, random_seed=seed, progressbar=show)
+    if engine != "em":
+        return getattr(bm, engine)(mixture, data, random_seed=seed, progressbar=show)
     try:
         return bm.em(mixture, data, uncertainty="laplace", random_seed=seed, progressbar=show)
     except ValueError as error:
@@ -257,7 +257,7 @@ def _engines(text: str) -> list[str]:
     chosen = list(dict.fromkeys(part.strip().lower() for part in text.split(",") if part.strip()))
     for name in chosen:
         if name not in ENGINES:
-            _fail(f"engine {name!r} is not known{_close(name, ENGINES)}; the engines are {', '.join(ENGINES)}.")
+            _fail(f"engine {name!r} is not known{_close(name, list(ENGINES))}; the engines are {', '.join(ENGINES)}.")
     if not chosen:
         _fail(f"--engines names none; the engines are {', '.join(ENGINES)}.")
     return chosen
