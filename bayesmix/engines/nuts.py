@@ -312,11 +312,21 @@ def _finished(tree):
     """Chains with draws to keep, cut to one length; None if there are none.
 
     An interrupt leaves chains of unequal length, filled up with NaN: chains shorter than half the longest are left
-    out, the others cut to the shortest of them.
+    out, the others cut to the shortest of them. Of a killed run some variables may be a few draws ahead of others.
     """
-    lengths = np.isfinite(tree["sample_stats"].dataset["energy"].values).sum(axis=1)
+    lengths = _lengths(tree["sample_stats"].dataset["energy"].values)
+    tree = tree.isel(draw=slice(0, int(lengths.max())))
+    if "posterior" in tree.children:
+        values = [variable.values for variable in tree["posterior"].dataset.data_vars.values()]
+        lengths = np.min([lengths, *map(_lengths, values)], axis=0)
     kept = np.flatnonzero(lengths >= max(4, 0.5 * lengths.max()))
     return tree.isel(chain=kept, draw=slice(0, int(lengths[kept].min()))) if len(kept) else None
+
+
+def _lengths(values):
+    """How many draws of each chain (chain, draw, ...) are there before the first that is not finite."""
+    made = np.isfinite(values.reshape(*values.shape[:2], -1)).all(axis=2)
+    return np.logical_and.accumulate(made, axis=1).sum(axis=1)
 
 
 def _run_pymc(mixture, data, starts, draws, tune, chains, cores, seed, progressbar):
