@@ -29,6 +29,7 @@ from bayesmix.engines import nuts as engine
 from bayesmix.posterior import posterior_of
 
 CHAINS, DRAWS, TUNE = 4, 1000, 1000
+ROUNDS = 3
 
 
 # -- the cases -----------------------------------------------------------------------------------------------------------
@@ -180,7 +181,7 @@ def sampling(quick, only):
             continue
         ours(mixture, x, 0)
         rates, befores, theirs, told = [], [], [], ""
-        for seed in range(1 if quick else 3):
+        for seed in range(1 if quick else ROUNDS):
             spent, compilation, ess, rhat = baseline(mixture, x, seed)
             theirs.append(ess / spent)
             for part in range(3):
@@ -284,7 +285,9 @@ if __name__ == "__main__":
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
     parser.add_argument("--quick", action="store_true", help="short cases, one run")
     parser.add_argument("--only", default="", help="part of the name of a case")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="interleaved rounds of the sampling part")
     asked = parser.parse_args()
+    ROUNDS = asked.rounds
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("pymc", "nutpie", "numba", "numpy"))
     print(f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}")
     for part in asked.parts:
