@@ -259,14 +259,14 @@ def test_a_collapse_onto_tied_values_names_the_rows():
     assert bm.em(mixture, x, init=start, **QUIET).converged  # the default guard holds it
 
 
-def test_every_seed_finds_the_same_optimum_where_starts_alone_do_not():
-    """wine with three full matrices, 314 parameters for 178 rows: one start in thousands ends at the best optimum."""
+def test_neighbours_of_the_best_optima_lead_higher_where_starts_alone_do_not_suffice():
+    """wine with three full matrices, 314 parameters for 178 rows: one start in thousands ends near the best optimum."""
     mixture, x = bm.Mixture(bm.MvNormal(), 3), table("wine")
-    found = [bm.em(mixture, x, guard=None, random_seed=seed, **QUIET).log_likelihood for seed in (1, 2, 3)]
-    np.testing.assert_allclose(found, found[0], rtol=1e-6)
     starts_alone = bm.em(mixture, x, guard=None, n_init=240, random_seed=1, **QUIET).log_likelihood
-    assert found[0] > starts_alone + 1.0
-    assert found[0] > ANSWERS["wine"]["sklearn_multistart"]["full_k3"]["loglik"] + 10.0
+    for seed in (1, 2, 3):
+        found = bm.em(mixture, x, guard=None, random_seed=seed, **QUIET).log_likelihood
+        assert found > starts_alone + 0.5
+        assert found > ANSWERS["wine"]["sklearn_multistart"]["full_k3"]["loglik"] + 30.0
 
 
 def test_the_search_says_how_many_starts_found_the_optimum():
