@@ -16,6 +16,7 @@ from .fit import Fit
 from .likelihood import formula
 from .mixture import Mixture
 from .randomness import generator
+from .whole_numbers import check_whole
 
 BAND = 0.95  # probability that a calibrated engine stays in the bands of all quantities
 BAND_SIMULATIONS = 2000
@@ -170,9 +171,9 @@ def calibrate(
     if engine is None:
         from .engines.nuts import nuts as engine
     assert engine is not None
-    for name, value, least in (("n", n, 10), ("draws", draws, 19), ("n_obs", n_obs, 2)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-            raise ValueError(f"{name}={value!r} but it must be a whole number, at least {least}.")
+    check_whole(10, n=n)
+    check_whole(19, draws=draws)
+    check_whole(2, n_obs=n_obs)
     if "engine_draws" in options:
         options["draws"] = options.pop("engine_draws")
     rng = generator(random_seed)

@@ -13,6 +13,7 @@ from ..posterior import posterior_of
 from ..posterior.mode import Mode
 from ..randomness import generator
 from ..relabelling import relabel
+from ..whole_numbers import is_whole
 from .interrupts import finishing
 from .nuts import modes_of, notes_on_weights, starting_points
 
@@ -84,7 +85,7 @@ def advi(
     checked = mixture.check(data, weights)
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 100:
+    if not is_whole(draws, 100):
         raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
     if batch_size is not None and (
         isinstance(batch_size, bool)

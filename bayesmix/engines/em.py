@@ -13,6 +13,7 @@ from ..likelihood.likelihood import Likelihood
 from ..likelihood.streamed import StreamedLikelihood
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
+from ..whole_numbers import is_whole
 from .climb import Climb, climb
 from .collapse import describe_collapse
 from .guard import settled_guard
@@ -189,9 +190,9 @@ def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar:
 
 # -- arguments -----------------------------------------------------------------------------------------------------------
 def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cores):
-    if n_init != "auto" and (isinstance(n_init, bool) or not isinstance(n_init, int | np.integer) or n_init < 1):
+    if n_init != "auto" and not is_whole(n_init):
         raise ValueError(f'n_init={n_init!r} but it must be "auto" or a number of starts, at least 1.')
-    if isinstance(max_iter, bool) or not isinstance(max_iter, int | np.integer) or max_iter < 1:
+    if not is_whole(max_iter):
         raise ValueError(f"max_iter={max_iter!r} but it must be a whole number of iterations, at least 1.")
     if isinstance(tol, bool) or not isinstance(tol, int | float | np.integer | np.floating):
         raise TypeError(f"tol={tol!r} but it must be a positive number, for example 1e-8.")
@@ -200,11 +201,11 @@ def _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cor
     if uncertainty is not None and (not isinstance(uncertainty, str) or uncertainty not in DRAWS_FROM):
         known = ", ".join(f'"{name}"' for name in DRAWS_FROM)
         raise ValueError(f"uncertainty={uncertainty!r} is not known; use None or one of {known}.")
-    if cores is not None and (isinstance(cores, bool) or not isinstance(cores, int | np.integer) or cores < 1):
+    if cores is not None and not is_whole(cores):
         raise ValueError(
             f"cores={cores!r} but it must be a whole number of threads, at least 1, or None for all cores."
         )
-    if uncertainty is not None and (isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 2):
+    if uncertainty is not None and not is_whole(draws, 2):
         raise ValueError(f"draws={draws!r} but it must be a whole number of draws, at least 2.")
     if isinstance(init, str) and init not in ("auto", *STRATEGIES):
         raise ValueError(

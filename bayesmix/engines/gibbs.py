@@ -16,10 +16,11 @@ from ..mixture import Mixture, check_mixture
 from ..randomness import generator
 from ..relabelling import relabel
 from ..weight_priors import Dirichlet
+from ..whole_numbers import check_whole, is_whole
 from .gibbs_kernels import Record, allocate, run
 from .gibbs_problem import Setup, few_components, setup
 from .interrupts import finishing
-from .nuts import NATS_OF_MODES, _check_counts, starting_points
+from .nuts import NATS_OF_MODES, starting_points
 from .progress import display
 from .starts import start
 
@@ -103,7 +104,7 @@ def gibbs(
     check_mixture(mixture, data, random_n_components=True)
     refuse_streamed(data, "bm.gibbs")
     checked = mixture.check(data, weights)
-    _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
+    check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
     problem, rng = setup(mixture, checked), generator(random_seed)
@@ -144,7 +145,7 @@ def _whole(name, value, least, auto) -> int:
     """A number of draws or sweeps, which may be left to the engine."""
     if isinstance(value, str) and value == "auto":
         return auto
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or int(value) < least:
+    if not is_whole(value, least):
         raise ValueError(f'{name}={value!r} but it must be "auto" or a whole number, at least {least}.')
     return int(value)
 

@@ -15,6 +15,7 @@ from ..posterior.proposal import Proposal
 from ..posterior.symmetry import Symmetry
 from ..randomness import generator
 from ..relabelling import relabel
+from ..whole_numbers import is_whole
 from .advi import GOOD_KHAT, NEARLY_EXACT, pareto_khat
 from .interrupts import finishing
 from .nuts import modes_of, starting_points
@@ -103,7 +104,7 @@ def laplace(
     checked = mixture.check(data, weights)
     if not isinstance(proposal, str) or proposal not in DOF:
         raise ValueError(f'proposal={proposal!r} is not known; use "student" or "normal".')
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 100:
+    if not is_whole(draws, 100):
         raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
     rng = generator(random_seed)
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
 from ..relabelling import relabel
+from ..whole_numbers import check_whole, is_whole
 from .em import generator, params_of_fit, search_optima
 from .interrupts import finishing
 from .search import distinct_optima
@@ -96,14 +97,14 @@ def nuts(
     check_mixture(mixture, data)
     refuse_streamed(data, "bm.nuts")
     checked = mixture.check(data, weights)
-    _check_counts(draws=draws, chains=chains, cores=1 if cores is None else cores)
+    check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
     if sampler not in ("nutpie", "pymc"):
         raise ValueError(f'sampler={sampler!r} is not known; use "nutpie" or "pymc".')
     if store is not None and sampler == "pymc":
         raise ValueError('store= keeps the draws of sampler="nutpie"; PyMC\'s own sampler cannot write them.')
-    if tune != "auto" and (not isinstance(tune, int | np.integer) or isinstance(tune, bool) or int(tune) < 10):
+    if tune != "auto" and not is_whole(tune, 10):
         raise ValueError(f'tune={tune!r} but it must be "auto" or a number of draws, at least 10.')
     rng = generator(random_seed)
     started = time.perf_counter()
@@ -194,12 +195,6 @@ def tuning(posterior, modes) -> int:
     """Draws for adaptation: few in the coordinates of a mode whose curvature is that of the posterior."""
     whitened = hasattr(posterior, "block") and all(mode.regular for mode in modes)
     return TUNE["direct" if whitened else "graph"]
-
-
-def _check_counts(**counts):
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name}={value!r} but it must be a whole number, at least 1.")
 
 
 def _notes(interrupted, kept, draws, n_modes):

@@ -26,6 +26,7 @@ from ..likelihood.likelihood import Likelihood
 from ..likelihood.streamed import add_statistics
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
+from ..whole_numbers import check_whole
 from .em import em, params_of_fit
 from .guard import settled_guard
 from .search import SUBSAMPLE
@@ -302,9 +303,7 @@ def _check_batch(component, values, labels):
 
 
 def _check_options(batch, alpha, t0, n_passes, data):
-    for name, value in (("batch", batch), ("n_passes", n_passes)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name}={value!r} but it must be a whole number, at least 1.")
+    check_whole(batch=batch, n_passes=n_passes)
     if not 0.5 < alpha <= 1.0:
         raise ValueError(f"alpha={alpha!r} but steps (t + t0)^-alpha need 0.5 < alpha <= 1; 0.6 is a good choice.")
     if not t0 >= 0:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..likelihood import formula
 from ..prediction import CELLS, choose, with_row_axis
+from ..whole_numbers import check_whole
 
 
 def choose_rows(fit, rows) -> np.ndarray:
@@ -56,8 +57,7 @@ def evenly_spaced(fit, n_draws: int | None) -> dict:
     draws = fit.draws
     if n_draws is None:
         return draws
-    if isinstance(n_draws, bool) or not isinstance(n_draws, int | np.integer) or n_draws < 1:
-        raise ValueError(f"draws={n_draws!r} but it must be a whole number, at least 1.")
+    check_whole(draws=n_draws)
     which = np.linspace(0, len(draws["weights"]) - 1, int(n_draws)).round().astype(int)
     return {name: value[which] for name, value in draws.items()}
 

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from ..randomness import generator
+from ..whole_numbers import check_whole
 from . import search
 from .allocations import choose_rows, evenly_spaced, responsibilities_in_pieces, sample_allocations
 from .ball import CredibleBall, credible_ball
@@ -116,14 +117,12 @@ def point_partition(
     """
     if loss not in LOSSES:
         raise ValueError(f'loss={loss!r} is not known; use "vi" or "binder".')
-    if isinstance(draws, bool) or not isinstance(draws, int | np.integer) or draws < 1:
-        raise ValueError(f"draws={draws!r} but it must be a whole number, at least 1.")
+    check_whole(draws=draws)
     chosen, rng = choose_rows(fit, rows), generator(random_seed)
     n = len(chosen)
     most = min(n, search.MOST_CLUSTERS) if max_clusters is None and loss == "vi" else n
     if max_clusters is not None:
-        if isinstance(max_clusters, bool) or not isinstance(max_clusters, int | np.integer) or max_clusters < 1:
-            raise ValueError(f"max_clusters={max_clusters!r} but it must be a whole number, at least 1.")
+        check_whole(max_clusters=max_clusters)
         most = min(n, int(max_clusters))
     if loss == "binder":
         check_size(n)
