@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from .arrays import Data
-from .engines.progress import display
+from .engines.progress import display, track
 from .fit import Fit
 from .likelihood import formula
 from .mixture import Mixture
@@ -184,8 +184,7 @@ def calibrate(
     ranks, records, failures = [], [], []
     try:
         with display(progressbar) as progress:
-            steps = range(int(n)) if progress is None else progress.track(range(int(n)), description="calibration")
-            for i in steps:
+            for i in track(progress, range(int(n)), "calibration"):
                 x = Data(sets[i], design.feature, design.named, design.obs, None)
                 truth = {name: value[i] for name, value in truths.items()}
                 try:

@@ -16,6 +16,7 @@ from ..relabelling import relabel
 from ..whole_numbers import is_whole
 from .interrupts import finishing
 from .nuts import modes_of, notes_on_weights, starting_points
+from .progress import display
 
 KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
 NEARLY_EXACT = 0.05  # standard deviation of log ratios: weights within a few per cent of each other
@@ -99,7 +100,7 @@ def advi(
     posterior = posterior_of(mixture, checked)
     mode = modes_of(posterior, optima)[0]
     family = _Normal.around(mode, posterior, method)
-    with _progress(progressbar) as progress:
+    with display(progressbar) as progress:
         if batch_size is None:
             found = maximise_on_fixed_draws(posterior, family, rng, progress)
         else:
@@ -355,9 +356,3 @@ def pareto_khat(log_ratios: np.ndarray) -> float:
     if np.std(log_ratios) < NEARLY_EXACT:
         return 0.0
     return float(np.asarray(array_stats.psislw(-log_ratios)[1]))  # ArviZ takes log-likelihoods: ratios are exp(-x)
-
-
-def _progress(show):
-    from .em import _progress as display
-
-    return display(show)

@@ -17,7 +17,7 @@ from ..whole_numbers import is_whole
 from .climb import Climb, climb
 from .collapse import describe_collapse
 from .guard import settled_guard
-from .progress import display as _progress
+from .progress import display
 from .search import N_STARTS, SUBSAMPLE, describe_search, is_spurious, search, sort_components, spread_of
 from .starts import STRATEGIES, from_responsibilities, one_hot
 
@@ -132,7 +132,7 @@ def em(
     penalty = _guard(likelihood, guard, rng, given)
     run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
 
-    with _progress(progressbar) as progress:
+    with display(progressbar) as progress:
         if given is not None:
             best, spread, interrupted, starts = climb(likelihood, given, **run), None, False, ""
         else:
@@ -181,7 +181,7 @@ def search_optima(likelihood: Likelihood, rng: np.random.Generator, progressbar:
     """What `em` finds with its defaults: converged runs, best first, components in order."""
     guard = _guard(likelihood, "default", rng, None)
     run: dict[str, Any] = {"guard": guard, "max_iter": 5000, "tol": 1e-6, "accelerate": True}
-    with _progress(progressbar) as progress:
+    with display(progressbar) as progress:
         found = search(likelihood, "auto", N_STARTS, rng, run, progress)
     if found.interrupted:
         raise KeyboardInterrupt

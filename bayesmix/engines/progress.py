@@ -12,7 +12,6 @@ def display(show: bool):
     return Progress(transient=True)
 
 
-def track(progress, items, label: str):
-    """Iterate over items, shown in the progress display if there is one."""
-    items = list(items)
-    return items if progress is None else progress.track(items, description=label)
+def track(progress, items, label: str, total: int | None = None):
+    """Iterate over items, shown in the progress display if there is one; `total` is for those without a length."""
+    return items if progress is None else progress.track(items, description=label, total=total)

@@ -22,6 +22,7 @@ from ..cores import available_cores, in_order
 from ..likelihood.information import parameter_jacobian
 from ..likelihood.likelihood import Likelihood
 from .climb import Climb, climb
+from .progress import track
 
 DOUBTFUL = 0.05  # share of the rows by which the best assignment of labels must beat the second
 LABEL_ROWS = 2000  # rows by which replicates are matched to the estimate
@@ -196,7 +197,7 @@ def bootstrap(
     streams = (rng.spawn(1)[0] for _ in range(n_draws))
     refits = []
     try:
-        for one in _track(progress, in_order(refit, streams, cores), "bootstrap", n_draws):
+        for one in track(progress, in_order(refit, streams, cores), "bootstrap", n_draws):
             refits.append(one)
     except KeyboardInterrupt:
         if sum(not one.collapsed for one in refits) < 2:
@@ -241,7 +242,3 @@ def _rows_for_labels(likelihood: Likelihood) -> Likelihood:
     if len(rows) > LABEL_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, LABEL_ROWS).astype(int)]
     return Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
-
-
-def _track(progress, items, label, total):
-    return items if progress is None else progress.track(items, description=label, total=total)

@@ -128,11 +128,10 @@ def _interrupted(done, table):
 
 
 def _tracked(positions, label, progressbar):
-    from ..engines.progress import display
+    from ..engines.progress import display, track
 
     with display(progressbar) as progress:
-        positions = [int(i) for i in positions]
-        yield from positions if progress is None else progress.track(positions, description=label, total=len(positions))
+        yield from track(progress, [int(i) for i in positions], label)
 
 
 def _replaced(fit, found, done: dict) -> dict:
