@@ -1,7 +1,7 @@
-"""Print how the posterior engines compare with PyMC: effective draws per CPU second, start-up, ADVI, large data.
+"""Print how the posterior engines compare with PyMC: effective draws per CPU second, and start-up.
 
 Run from the root of the repository: ``python benchmarks/nuts.py`` (all parts; over an hour, most of it PyMC's), or name
-parts: ``python benchmarks/nuts.py sampling advi startup large``. ``--quick`` leaves out the long cases and runs once.
+parts: ``python benchmarks/nuts.py sampling startup``. ``--quick`` leaves out the long cases and runs once.
 
 The baseline is what a user writes by hand: `pm.NormalMixture` or `pm.Mixture` with the same priors, sampled by
 `pm.sample`'s default (nutpie, 4 chains, 1000 draws after 1000 for adaptation), run to its end. Chains run one after the other on
@@ -198,35 +198,6 @@ def sampling(quick, only):
         )
 
 
-def advi(quick, only):
-    """CPU seconds to the ELBO that ours ends at, against `pm.fit` on the model with the formula."""
-    import pymc as pm
-
-    print("\nCPU s of bm.advi, and of pm.fit until its ELBO (1000 draws) is as good, less 0.5 nats per 10 coordinates")
-    for name, mixture, x, _, _ in list(cases(True)):
-        if only and only not in name:
-            continue
-        bm.advi(mixture, x, random_seed=0, progressbar=False, method="meanfield")
-        begin = time.process_time()
-        fit = bm.advi(mixture, x, random_seed=1, progressbar=False, method="meanfield")
-        own, goal = time.process_time() - begin, fit.tree.attrs["elbo"]
-        goal -= 0.05 * len(posterior_of(mixture, mixture.check(x)).to_vector(fit.estimates))
-        with by_hand(mixture, x):
-            inference = pm.ADVI(random_seed=1)
-            inference.fit(10, progressbar=False)  # compiles
-            spent, steps, elbo = 0.0, 10, -np.inf
-            loss = inference.step_function(score=True)
-            while steps < (20_000 if quick else 100_000):
-                begin = time.process_time()
-                inference.fit(2000, progressbar=False)
-                spent, steps = spent + time.process_time() - begin, steps + 2000
-                elbo = -float(np.mean([loss() for _ in range(200)]))
-                if elbo >= goal:
-                    break
-        reached = "" if elbo >= goal else f" (not reached: {elbo:.1f} of {goal:.1f} after {steps} steps)"
-        print(f"{name:26}{own:8.2f}{spent:9.1f}{spent / own:8.0f}   must 50, aim 200{reached}", flush=True)
-
-
 def startup(quick, only):
     """A fresh process: import, 4000 draws, relabelled."""
     print("\nFresh process to a posterior in hand, warm caches, CPU s (must 1/3 of PyMC's, aim 1/5)")
@@ -259,26 +230,7 @@ def startup(quick, only):
     print(f"  ratio     {np.median(spent['bayesmix']) / np.median(spent['PyMC']):7.2f}")
 
 
-def large(quick, only):
-    """A posterior of a million rows."""
-    n = 100_000 if quick else 1_000_000
-    x = vector_rows(n, k=5)
-    mixture = bm.Mixture(bm.MvNormal(), 5)
-    print(f"\nN = {n} x 5, K = 5: a posterior with its k-hat")
-    for name in ("laplace", "advi"):
-        run = getattr(bm, name, None)
-        if run is None:
-            continue
-        begin, cpu = time.perf_counter(), time.process_time()
-        fit = run(mixture, x, random_seed=1, progressbar=False)
-        print(
-            f"  bm.{name}: {time.perf_counter() - begin:.0f} s ({time.process_time() - cpu:.0f} CPU s), "
-            f"k-hat {fit.tree.attrs['khat']:.2f}",
-            flush=True,
-        )
-
-
-PARTS = {"sampling": sampling, "advi": advi, "startup": startup, "large": large}
+PARTS = {"sampling": sampling, "startup": startup}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
