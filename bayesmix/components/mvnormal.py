@@ -346,6 +346,8 @@ class MvNormal(Component):
 def covariance(data):
     """Weighted mean (feature,) and covariance (feature, feature) of the data, divided by the total weight."""
     mean = moments(data)[0]
+    if not hasattr(data, "values"):
+        return mean, data.covariance
     centred = data.values - mean
     weighted = centred if data.weights is None else centred * data.weights[:, None]
     return mean, weighted.T @ centred / data.total_weight

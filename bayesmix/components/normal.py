@@ -205,14 +205,19 @@ def _weights(data):
 
 def moments(data):
     """Weighted mean and variance of each column, each (feature,); two passes, so that an offset costs nothing."""
+    if not hasattr(data, "values"):  # not in memory: `bayesmix.chunks.Streamed` knows what one pass found
+        return data.mean, np.diag(data.covariance)
     mean = np.average(data.values, axis=0, weights=data.weights)
     return mean, np.average((data.values - mean) ** 2, axis=0, weights=data.weights)
 
 
 def midrange(data):
     """Middle and width of the range of each column, over rows with weight."""
-    x = data.values if data.weights is None else data.values[data.weights > 0]
-    low, high = x.min(axis=0), x.max(axis=0)
+    if not hasattr(data, "values"):
+        low, high = data.low, data.high
+    else:
+        x = data.values if data.weights is None else data.values[data.weights > 0]
+        low, high = x.min(axis=0), x.max(axis=0)
     return low + 0.5 * (high - low), high - low
 
 
