@@ -8,7 +8,7 @@ import xarray as xr
 from ..chunks import refuse_streamed
 from ..cores import available_cores
 from ..fit import Fit
-from ..likelihood.likelihood import Likelihood, interruptible
+from ..likelihood.likelihood import MANY_ROWS, Likelihood, interruptible
 from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.mode import Mode, find_mode
@@ -20,6 +20,7 @@ from .search import distinct_optima
 from .store import RunStore, fingerprint
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
+FAR_BELOW = 50.0  # nats, and one for each coordinate: no prior or curvature makes up for so much
 TUNE = {"direct": 200, "graph": 500, "pymc": 1000}
 _STATISTICS = {  # nutpie's names, and the ones that PyMC and ArviZ use
     "diverging": "diverging",
@@ -229,9 +230,12 @@ def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     return [run.params for run in distinct_optima(likelihood, search_optima(likelihood, rng, progressbar))]
 
 
-def modes_of(posterior, optima: list[dict]) -> list[Mode]:
-    """Posterior modes near the optima, distinct and of comparable evidence by Laplace's approximation, best first."""
-    found = []
+def modes_of(posterior, optima: list[dict], climb=find_mode) -> list[Mode]:
+    """Posterior modes near the optima, distinct and of comparable evidence by Laplace's approximation, best first.
+
+    `climb` finds the mode near a start. Of many rows, where that takes long, optima far below the best are left out.
+    """
+    starts = []
     for params in optima:
         params = params | {"weights": np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum()}
         order = posterior.mixture.weights.best_order(params["weights"])
@@ -241,8 +245,11 @@ def modes_of(posterior, optima: list[dict]) -> list[Mode]:
             start = np.where(np.isneginf(start), -30.0, start)  # the logarithm of a rate of zero
         except ValueError:  # outside the support of a prior
             continue
-        if np.all(np.isfinite(start)) and np.isfinite(posterior.value_and_gradient(start)[0]):
-            found.append(find_mode(posterior, start))
+        if np.all(np.isfinite(start)) and np.isfinite(value := posterior.value_and_gradient(start)[0]):
+            starts.append((value, start))
+    highest = max((value for value, _ in starts), default=0.0)
+    reach = FAR_BELOW + posterior.n_dim if posterior.data.n_obs >= MANY_ROWS else np.inf
+    found = [climb(posterior, start) for value, start in starts if highest - value < reach]
     if not found:
         raise ValueError(
             "the posterior has no density at the optimum of EM: a prior excludes it. Look at mixture.priors(data), "
