@@ -355,7 +355,7 @@ def test_blocks_that_do_not_keep_their_promise():
 def test_what_needs_all_rows_says_what_to_do(tmp_path):
     mapped = on_file(X, tmp_path)
     lazy = xr.DataArray(X, dims=("t", "feature")).chunk(t=8000)
-    for engine in (bm.nuts, bm.advi):
+    for engine in (bm.nuts, bm.laplace):
         assert "np.asarray(data)" in message_of(lambda engine=engine: engine(MIXTURE, mapped))
         assert "data.load()" in message_of(lambda engine=engine: engine(MIXTURE, lazy))
         assert "np.concatenate" in message_of(lambda engine=engine: engine(MIXTURE, InBlocks(X)))

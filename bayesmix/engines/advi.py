@@ -1,29 +1,44 @@
 """The posterior by variational inference."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 
-from ..chunks import refuse_streamed
+from ..arrays import Data
+from ..chunks import Streamed, look, source_of
 from ..fit import Fit
+from ..likelihood.likelihood import MANY_ROWS
+from ..likelihood.streamed import StreamedLikelihood
+from ..log_prior import log_prior
 from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
-from ..posterior.mode import Mode
+from ..posterior.batch import log_densities
+from ..posterior.direct import DirectPosterior
+from ..posterior.mode import Mode, find_mode
 from ..randomness import generator
 from ..relabelling import relabel
 from ..whole_numbers import is_whole
+from .em import params_of_fit, search_optima
 from .interrupts import finishing
-from .nuts import modes_of, notes_on_weights, starting_points
+from .minibatches import Objective, batches_in_memory, batches_of_source, maximise_on_minibatches
+from .newton import newton_mode
+from .nuts import FAR_BELOW, check_init, modes_of, notes_on_weights, starting_points
 from .progress import display
+from .search import SUBSAMPLE, distinct_optima
+from .streamed_posterior import POOL_CELLS, StreamedPosterior, prior_of, with_fixed_priors
 
 KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
 NEARLY_EXACT = 0.05  # standard deviation of log ratios: weights within a few per cent of each other
 GOOD_KHAT = 0.7  # Vehtari et al. (2024): importance weights are usable below
 MOST_DRAWS = 4096  # of the fixed draws of the objective
-WINDOW = 200  # steps over which the ELBO of minibatches is averaged
-MOST_STEPS = 20_000
+FEW = 1000  # draws from which k-hat is only roughly known
+BATCH = 10_000  # rows of a step, of data that are not in memory
+MOST_CELLS = 1e10  # rows times components times features times draws, to judge data that are not in memory
+LEAST_JUDGED = 200  # draws, however many rows there are
 
 
 def advi(
@@ -37,6 +52,7 @@ def advi(
     init="em",
     random_seed=None,
     progressbar: bool = True,
+    client=None,
 ) -> Fit:
     r"""Approximate the posterior of a mixture by a normal distribution of greatest ELBO.
 
@@ -44,15 +60,15 @@ def advi(
     ``ELBO = E_q[log p(data, theta) - log q(theta)]`` is maximised over normal distributions q, starting at the mode
     near EM's optimum. Without minibatches the expectation is taken over fixed draws, so that the optimum is found by
     L-BFGS to full accuracy; the number of draws is doubled until the ELBO at fresh draws agrees with the optimum's
-    (Giordano, Ingram & Broderick 2024). With `batch_size` it is stochastic gradient ascent (Adam), stopped when the
-    averaged ELBO no longer rises.
+    (Giordano, Ingram & Broderick 2024). With `batch_size` steps are stochastic, with what is known at the mode as control
+    variate (see `bayesmix.engines.minibatches`), until the Monte Carlo error of the parameters is negligible.
 
     Parameters
     ----------
     mixture : Mixture
         The specification with its priors; ``mixture.priors(data)`` shows them.
     data : array_like, data frame or xarray object
-        Rows of observations, as for `bayesmix.em`.
+        Rows of observations, as for `bayesmix.em`; those that are not in memory too.
     weights : array_like, shape (obs,), optional
         Weight of each row.
     method : {"fullrank", "meanfield"}
@@ -60,13 +76,16 @@ def advi(
     draws : int
         Draws from q that are kept; at least 100, from which the k-hat is found.
     batch_size : int, optional
-        Rows per step; for data so large that passes over all of them are slow.
+        Rows per step; for data so large that passes over all of them are slow. Data that are not in memory always take
+        minibatches, of 10 000 rows if nothing is said: they are picked from all chunks, some hundred batches in a pass.
     init : {"em"} or Fit
         Where to start: EM's best optimum, or the estimates of a fit.
     random_seed : int, numpy.random.Generator or None
         The same seed gives the same result.
     progressbar : bool
         Show progress.
+    client : distributed.Client, optional
+        Cluster whose workers hold the chunks of Dask data; by default the current client, if there is one.
 
     Returns
     -------
@@ -76,53 +95,54 @@ def advi(
         k-hat of the importance weights p / q (Vehtari et al. 2024): below 0.7 they can correct the approximation, above
         it is not to be trusted, and the message says so.
 
+        Data that are not in memory leave no rows in the fit, and no values of single rows. Their k-hat is found in one
+        pass, from at least 200 draws; labels are matched by the rows of a sample.
+
     Raises
     ------
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
-    refuse_streamed(data, "bm.advi")
-    checked = mixture.check(data, weights)
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')
     if not is_whole(draws, 100):
         raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
-    if batch_size is not None and (
-        isinstance(batch_size, bool)
-        or not isinstance(batch_size, int | np.integer)
-        or not 0 < batch_size <= checked.n_obs
-    ):
-        raise ValueError(f"batch_size={batch_size!r} but it must be a number of rows between 1 and {checked.n_obs}.")
+    source = source_of(data, weights, client)
     rng = generator(random_seed)
     started = time.perf_counter()
-    optima = starting_points(mixture, checked, init, rng, progressbar)
-    posterior = posterior_of(mixture, checked)
-    mode = modes_of(posterior, optima)[0]
+    if source is None:
+        problem = _in_memory(mixture, mixture.check(data, weights), batch_size, init, rng, progressbar)
+    else:
+        problem = _streamed(mixture, source, batch_size, init, rng, progressbar)
+    posterior, mode = problem.posterior, problem.mode
     family = _Normal.around(mode, posterior, method)
     with display(progressbar) as progress:
-        if batch_size is None:
+        if problem.batches is None:
             found = maximise_on_fixed_draws(posterior, family, rng, progress)
         else:
-            found = maximise_on_minibatches(posterior, family, int(batch_size), rng, progress)
-    cells = checked.n_obs * mixture.n_components * checked.n_features
-    judged = max(draws, min(KHAT_DRAWS, int(2e8 / cells)))
-    vectors, log_q = found.family.draw(rng.standard_normal((judged, posterior.n_dim)))
-    full = posterior_of(mixture, checked) if batch_size is not None else posterior
-    log_p = np.array([full.value_and_gradient(vector)[0] for vector in vectors])
-    khat = pareto_khat(log_p - log_q)
-    elbo = float(np.mean(log_p - log_q))
-    error = float(np.std(log_p - log_q) / np.sqrt(judged))
-    vectors, log_p, log_q = vectors[:draws], log_p[:draws], log_q[:draws]
-    sampled = {name: value[None] for name, value in full.from_vector(vectors).items()}
-    message = [_describe(found, method, elbo, error, khat), notes_on_weights(mixture, checked, sampled)]
-    coords = {"chain": [0], "draw": np.arange(draws)}
-    groups = {
-        "sample_stats": xr.Dataset(
-            {"log_p": (("chain", "draw"), log_p[None]), "log_q": (("chain", "draw"), log_q[None])}, coords=coords
-        ),
-        "elbo": xr.Dataset({"elbo": (("iteration",), found.trace)}),
-    }
+            objective = Objective(family, mode, *posterior.value_and_gradient(mode.vector))
+            found = _Found(*maximise_on_minibatches(objective, family, problem.batches, rng, progress))
+    judged = problem.n_judged(draws)
+    vectors, log_q = found.family.draw(rng.standard_normal((max(judged, draws), posterior.n_dim)))
+    log_p, known = problem.log_densities(vectors[:judged])
+    log_ratios = log_p - log_q[:judged]
+    khat, elbo = pareto_khat(log_ratios), float(np.mean(log_ratios))
+    error = float(np.std(log_ratios) / np.sqrt(judged))
+    log_p = np.concatenate([log_p, np.full(max(0, draws - judged), np.nan)])[:draws]
+    sampled = {name: value[None] for name, value in posterior.from_vector(vectors[:draws]).items()}
+    message = [
+        _describe(found, method, elbo, error, khat, judged),
+        notes_on_weights(mixture, problem.data, sampled),
+        problem.note,
+    ]
+    stats = xr.Dataset(
+        {"log_p": (("chain", "draw"), log_p[None]), "log_q": (("chain", "draw"), log_q[None, :draws])},
+        coords={"chain": [0], "draw": np.arange(draws)},
+    )
+    if judged < draws:
+        stats["log_p"].attrs["note"] = f"found for the first {judged} draws only, in one pass over the data"
+    groups = {"sample_stats": stats, "elbo": xr.Dataset({"elbo": (("iteration",), found.trace)})}
     attrs = {
         "engine": "advi",
         "method": method,
@@ -133,12 +153,13 @@ def advi(
         "khat": khat,
         "iterations": len(found.trace),
         "seconds": time.perf_counter() - started,
+        **known,
     }
     with finishing("the draws are relabelled"):
-        return relabel(Fit.assemble(mixture, checked, draws=sampled, groups=groups, attrs=attrs, rng=rng))
+        return problem.assemble(mixture, draws=sampled, groups=groups, attrs=attrs, rng=rng)
 
 
-def _describe(found, method, elbo, error, khat):
+def _describe(found, method, elbo, error, khat, judged):
     name = {"fullrank": "full-rank", "meanfield": "mean-field"}[method]
     ended = (
         f"The ELBO of the {name} approximation converged at {elbo:.2f} nats (Monte Carlo error {error:.2f})"
@@ -151,7 +172,133 @@ def _describe(found, method, elbo, error, khat):
         advice = "rather far from the posterior; importance weights still correct it."
     else:
         advice = "close to the posterior; importance weights correct what is left."
-    return f"{ended}. k-hat is {khat:.2f}: {advice}"
+    few = f" (of {judged} draws, roughly)" if judged < FEW else ""
+    return f"{ended}. k-hat is {khat:.2f}{few}: {advice}"
+
+
+# -- the rows ----------------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class _InMemory:
+    """A posterior whose rows are in memory, its mode, and its minibatches if they were asked for."""
+
+    data: Data
+    posterior: Any
+    mode: Mode
+    batches: Iterator | None
+    note: str = ""
+
+    def n_judged(self, draws: int) -> int:
+        """How many draws k-hat is found from: all that are kept, and more where that is quick."""
+        cells = self.data.n_obs * self.posterior.mixture.n_components * self.data.n_features
+        return max(draws, min(KHAT_DRAWS, int(2e8 / cells)))
+
+    def log_densities(self, vectors) -> tuple[np.ndarray, dict]:
+        """Log posterior at each vector, and what else to record."""
+        posterior = self.posterior
+        if self.batches is not None and not isinstance(posterior, DirectPosterior):  # it holds the rows of a batch
+            posterior = posterior.on_rows(np.arange(self.data.n_obs), 1.0)
+        return log_densities(posterior, vectors), {}
+
+    def assemble(self, mixture, **found) -> Fit:
+        """Make the fit, relabelled."""
+        return relabel(Fit.assemble(mixture, self.data, **found))
+
+
+@dataclass(frozen=True)
+class _Streamed:
+    """The same for rows that are read in passes."""
+
+    found: Streamed
+    posterior: Any
+    mode: Mode
+    batches: Iterator | None
+    note: str = ""
+
+    @property
+    def data(self) -> Streamed:
+        """What is known of the rows."""
+        return self.found
+
+    def n_judged(self, draws: int) -> int:
+        """How many draws k-hat is found from: some hundreds, as each takes the arithmetic of a pass."""
+        cells = self.found.n_obs * self.posterior.mixture.n_components * self.found.n_features
+        return int(np.clip(MOST_CELLS / cells, min(draws, LEAST_JUDGED), draws))
+
+    def log_densities(self, vectors) -> tuple[np.ndarray, dict]:
+        """Log posterior at each vector, and the mean log-likelihood."""
+        streamed = isinstance(self.posterior, StreamedPosterior)
+        log_p = self.posterior.log_densities(vectors) if streamed else log_densities(self.posterior, vectors)
+        prior = prior_of(self.posterior.rows if streamed else self.posterior)
+        log_prior = np.array([prior.value_and_gradient(vector)[0] for vector in vectors])
+        return log_p, {"log_likelihood": float(np.mean(log_p - log_prior))}
+
+    def assemble(self, mixture, *, draws, groups, attrs, rng) -> Fit:
+        """Make a fit without rows, relabelled and judged by those of the sample."""
+        attrs = attrs | {"n_rows": self.found.n_obs, "total_weight": float(self.found.total_weight)}
+        fit = Fit.assemble(mixture, self.found.without_rows(), draws=draws, groups=groups, attrs=attrs, rng=rng)
+        with_rows, sample = fit.tree.copy(), self.found.sample
+        x = sample.values if mixture.component.multivariate else sample.values[:, 0]
+        coords = {"obs": np.arange(sample.n_obs)}
+        with_rows["observed_data"] = xr.Dataset({"x": (("obs", "feature")[: x.ndim], x)}, coords=coords)
+        if sample.weights is not None:
+            with_rows["constant_data"] = xr.Dataset({"row_weights": (("obs",), sample.weights)}, coords=coords)
+        tree = relabel(Fit(mixture, with_rows)).tree
+        tree["observed_data"] = fit.tree["observed_data"]
+        tree = tree.filter(lambda node: node.name != "constant_data")
+        draws = {name: tree["posterior"].dataset[name].values for name in draws}
+        densities = log_prior(self.posterior.mixture, cast(Any, self.found), draws)
+        if densities is not None:
+            tree["log_prior"] = densities
+        return Fit(mixture, tree)
+
+
+def _in_memory(mixture, data, batch_size, init, rng, progressbar) -> _InMemory:
+    if batch_size is not None:
+        _check_batch_size(batch_size, data.n_obs)
+    optima = starting_points(mixture, data, init, rng, progressbar)
+    posterior = posterior_of(mixture, data)
+    climb = find_mode if data.n_obs < MANY_ROWS else _quick_climb(posterior)
+    mode = modes_of(posterior, optima, climb)[0]
+    batches = None if batch_size is None else batches_in_memory(posterior, int(batch_size), rng)
+    return _InMemory(data, posterior, mode, batches)
+
+
+def _streamed(mixture, source, batch_size, init, rng, progressbar) -> _Streamed:
+    if batch_size is not None:
+        _check_batch_size(batch_size, source.n_obs)
+    seen = look(mixture, source, rng, SUBSAMPLE)
+    likelihood = StreamedLikelihood(mixture.component, seen, mixture.n_components, source=source)
+    if isinstance(init, Fit):
+        optima = [params_of_fit(likelihood, init)]
+    else:
+        check_init(init)
+        runs = distinct_optima(likelihood, search_optima(likelihood, rng, progressbar))
+        highest = max(run.objective for run in runs)
+        optima = [run.params for run in runs if highest - run.objective < FAR_BELOW + likelihood.n_parameters]
+    if seen.table is not None:
+        posterior = posterior_of(with_fixed_priors(mixture, seen), seen.table)
+        note = f"The rows hold {seen.table.n_obs} distinct ones; all were used in each step, with their counts."
+        return _Streamed(seen, posterior, modes_of(posterior, optima)[0], None, note)
+    posterior = StreamedPosterior(mixture, likelihood)
+    batch = min(BATCH, source.n_obs) if batch_size is None else int(batch_size)
+    pool = max(batch, POOL_CELLS // source.n_features // batch * batch)
+    mode = modes_of(posterior, optima, _quick_climb(posterior, posterior.rows))[0]
+    note = f"The rows are not in memory: {batch} of them, drawn at random, in each step. There are no values of single rows."
+    return _Streamed(seen, posterior, mode, batches_of_source(posterior, batch, pool, rng), note)
+
+
+def _quick_climb(posterior, rows=None):
+    """The way to the mode in few passes, where the curvature of the likelihood has a formula."""
+    rows = posterior if rows is None else rows
+    if not isinstance(rows, DirectPosterior):
+        return find_mode
+    prior = prior_of(rows)
+    return lambda _, start: newton_mode(posterior, prior, start)
+
+
+def _check_batch_size(batch_size, n_obs):
+    if not is_whole(batch_size) or batch_size > n_obs:
+        raise ValueError(f"batch_size={batch_size!r} but it must be a number of rows between 1 and {n_obs}.")
 
 
 # -- the variational family --------------------------------------------------------------------------------------------------
@@ -186,6 +333,11 @@ class _Normal:
         """The member of the family with these parameters."""
         return _Normal(self.center, self.basis, self.method, parameters)
 
+    @property
+    def mean(self) -> np.ndarray:
+        """The vector m."""
+        return self.parameters[: self.n_dim]
+
     def factor(self) -> np.ndarray:
         """The matrix L."""
         rest = self.parameters[self.n_dim :]
@@ -215,13 +367,25 @@ class _Normal:
     def pull_back(self, z: np.ndarray, gradients: np.ndarray) -> np.ndarray:
         """Gradient of the ELBO in the parameters, from gradients (draws, n) of the log posterior at the draws of z."""
         inside = gradients @ self.basis
-        mean = inside.mean(axis=0)
+        return self.in_parameters(inside.mean(axis=0), inside.T @ z / len(z))
+
+    def in_parameters(self, in_mean: np.ndarray, in_factor: np.ndarray) -> np.ndarray:
+        """Gradient in the parameters from that in m (n,) and L (n, n); that of the entropy is added."""
+        own = np.diag(in_factor) * np.diag(self.factor()) + 1.0
         if self.method == "meanfield":
-            return np.concatenate([mean, np.mean(inside * z, axis=0) * np.exp(self.parameters[self.n_dim :]) + 1.0])
-        outer = inside.T @ z / len(z)
-        diagonal = np.diag_indices(self.n_dim)
-        outer[diagonal] = outer[diagonal] * np.diag(self.factor()) + 1.0
-        return np.concatenate([mean, outer[np.tril_indices(self.n_dim)]])
+            return np.concatenate([in_mean, own])
+        in_factor = in_factor.copy()
+        np.fill_diagonal(in_factor, own)
+        return np.concatenate([in_mean, in_factor[np.tril_indices(self.n_dim)]])
+
+    def curvature_of_parameters(self, curvature: np.ndarray) -> np.ndarray:
+        """Minus the second derivatives of the ELBO in the parameters at L = I, if the log posterior has this curvature."""
+        own = np.diag(curvature)
+        if self.method == "meanfield":
+            return np.concatenate([own, 2.0 * own])
+        of_factor = np.tile(own[:, None], (1, self.n_dim))
+        of_factor[np.diag_indices(self.n_dim)] *= 2.0
+        return np.concatenate([own, of_factor[np.tril_indices(self.n_dim)]])
 
 
 def _diagonal_positions(n):
@@ -234,8 +398,12 @@ class _Found:
 
     family: _Normal
     trace: np.ndarray
-    converged: bool
-    reason: str = ""
+    reason: str = ""  # why it did not converge
+
+    @property
+    def converged(self) -> bool:
+        """Did it?"""
+        return not self.reason
 
 
 def _elbo_and_gradient(posterior, family: _Normal, z: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
@@ -289,9 +457,9 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
                 if agrees
                 else f"fresh draws give {value:.2f}, {-result.fun - value:.2f} nats less than {m} fixed ones"
             )
-            return _Found(family, np.array(trace), bool(agrees), reason)
+            return _Found(family, np.array(trace), reason)
         if m >= MOST_DRAWS:
-            return _Found(family, np.array(trace), False, f"the optimiser stopped with: {result.message}")
+            return _Found(family, np.array(trace), f"the optimiser stopped with: {result.message}")
         m *= 2
 
 
@@ -305,43 +473,6 @@ def standardised_draws(m: int, n: int, rng: np.random.Generator) -> np.ndarray:
     half = MultivariateNormalQMC(np.zeros(n), rng=rng).random(m // 2)
     z = np.concatenate([half, -half])
     return np.linalg.solve(np.linalg.cholesky(z.T @ z / m), z.T).T
-
-
-def maximise_on_minibatches(posterior, family: _Normal, batch_size: int, rng, progress=None) -> _Found:
-    """Maximise the ELBO by Adam (Kingma & Ba 2015) on minibatches of rows, with the average of the last iterates.
-
-    Every 200 steps the mean ELBO is compared with that of the 200 steps before. Three times without a rise beyond its
-    Monte Carlo error end the run; each time the step length is halved.
-    """
-    n_obs, n = posterior.data.n_obs, family.n_dim
-    total_draws, rate = 4, 0.05
-    parameters, first, second = family.parameters.copy(), 0.0, 0.0
-    average, trace, means, flat = parameters.copy(), [], [], 0
-    task = None if progress is None else progress.add_task("ADVI", total=None)
-    for step in range(1, MOST_STEPS + 1):
-        rows = np.sort(rng.choice(n_obs, batch_size, replace=False))
-        part = posterior.on_rows(rows, n_obs / batch_size)
-        half = rng.standard_normal((total_draws // 2, n))
-        value, gradient, _ = _elbo_and_gradient(part, family.at(parameters), np.concatenate([half, -half]))
-        if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
-            rate *= 0.5
-            parameters = average.copy()
-            continue
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        parameters = parameters + rate * (first / (1 - 0.9**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-        average = 0.99 * average + 0.01 * parameters
-        trace.append(value)
-        if progress is not None and step % 20 == 0:
-            progress.update(task, advance=20, description=f"ADVI: ELBO {np.mean(trace[-WINDOW:]):.2f}")
-        if len(trace) % WINDOW == 0:
-            window = np.array(trace[-WINDOW:])
-            means.append((window.mean(), window.std() / np.sqrt(WINDOW)))
-            if len(means) > 1 and means[-1][0] - means[-2][0] < 2.0 * np.hypot(means[-1][1], means[-2][1]):
-                flat, rate = flat + 1, 0.5 * rate
-            if flat == 3:
-                return _Found(family.at(average), np.array(trace), True)
-    return _Found(family.at(average), np.array(trace), False, f"the ELBO was still rising after {MOST_STEPS} steps")
 
 
 def pareto_khat(log_ratios: np.ndarray) -> float:

@@ -224,10 +224,15 @@ def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
     if isinstance(init, Fit):
         return [params_of_fit(Likelihood(mixture.component, data, mixture.n_components), init)]
-    if not isinstance(init, str) or init != "em":
-        raise ValueError(f'init={init!r} is not known; use "em" or a Fit.')
+    check_init(init)
     likelihood = Likelihood(mixture.component, data, mixture.n_components)
     return [run.params for run in distinct_optima(likelihood, search_optima(likelihood, rng, progressbar))]
+
+
+def check_init(init) -> None:
+    """Raise `ValueError` unless chains start at EM's optima."""
+    if not isinstance(init, str) or init != "em":
+        raise ValueError(f'init={init!r} is not known; use "em" or a Fit.')
 
 
 def modes_of(posterior, optima: list[dict], climb=find_mode) -> list[Mode]:
