@@ -108,11 +108,11 @@ def _gradient(likelihood, guard):
 
     kind = loop.STEPS[likelihood.component.compiled_step]
     x, row_weights, base = likelihood.rows
-    imagined: Any = _guard_arrays(likelihood, guard)
+    imagined: Any = (*_guard_arrays(likelihood, guard), *_empty_statistics(likelihood))
 
     def gradient(vector):
         with interruptible():
-            value, slope = loop.value_and_gradient(kind, vector, likelihood.n_components, x, row_weights, *imagined)
+            value, slope = loop.value_and_gradient(kind, vector, x, row_weights, *imagined)
         return value + base, slope
 
     return gradient
@@ -121,6 +121,13 @@ def _gradient(likelihood, guard):
 def _guard_arrays(likelihood, guard):
     width = likelihood.rows.x.shape[1]
     return (0.0, np.zeros(width**2)) if guard is None else (float(guard.n), np.ravel(guard.second).astype(float))
+
+
+def _empty_statistics(likelihood):
+    """Room for n, first and second, as `bayesmix.engines.loop` wants them."""
+    k, width = likelihood.n_components, likelihood.rows.x.shape[1]
+    shapes = {"full": (k, width, width), "diagonal": (k, width), "linear": (0,)}
+    return np.empty(k), np.empty(k * width), np.empty(shapes[likelihood.component.kernel])
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a collapse is noticed by what is not finite
@@ -224,17 +231,15 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
     """The same in compiled code, which is left every tenth of a second so that an interrupt is heard."""
     from . import loop
 
-    component, k = likelihood.component, likelihood.n_components
+    component = likelihood.component
     theta = _coordinates(likelihood, params)
     failed = Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
     if theta is None:
         return failed
     kind = loop.STEPS[component.compiled_step]
     x, row_weights, base = likelihood.rows
-    width = x.shape[1]
-    second = np.empty({"full": k * width**2, "diagonal": k * width, "linear": 0}[component.kernel])
-    n, first, memory = np.empty(k), np.empty(k * width), np.zeros(loop.MEMORY)
-    state: Any = (kind, theta, x, row_weights, base, *_guard_arrays(likelihood, guard), n, first, second, memory)
+    memory, imagined = np.zeros(loop.MEMORY), _guard_arrays(likelihood, guard)
+    state: Any = (kind, theta, x, row_weights, base, *imagined, *_empty_statistics(likelihood), memory)
     with interruptible():
         if not loop.begin(*state):
             return failed

@@ -12,6 +12,8 @@ equal. A run is a vector ``theta``: the logarithms of the weights (K,), then the
 ``rate``       log mu (K,); kernel ``linear``
 =============  =====================================================================================================
 
+The statistics ``second`` have the shape that the kernel gives them, and by their number of dimensions Numba knows which
+kernel is meant: (K, D) ``diagonal``, (K, D, D) ``full``, (0,) ``linear``. A family compiles what it needs, and no more.
 """
 
 import math
@@ -21,12 +23,13 @@ import numpy as np
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
-KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 4  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
 DIAG, SPHERICAL, FULL, TIED, RATE = range(5)
 
 # How a call of `advance` ended.
 RUNNING, CONVERGED, COLLAPSED, STALLED = range(4)
+_FIRST, _EXTRAPOLATED, _SECOND = range(3)  # the places of a cycle
 
 # What a run remembers from call to call: a few numbers, then the latest rates of convergence.
 MEMORY = 28
@@ -34,6 +37,17 @@ DISTANCE, OBJECTIVE, LOG_LIKELIHOOD, _LONGEST, _PREVIOUS, _BEST, _COUNT, _RATES 
 N_RATES = MEMORY - _RATES
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+# what calls a pass and is no entry itself: see bayesmix.likelihood.kernel
+_in_callers = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+_inlined = numba.njit(inline="always", error_model="numpy")
+
+
+@_inlined
+def _copy(values, out):
+    """Write values into out, number by number: an assignment of slices would compile its error messages, for seconds."""
+    source, target = values.ravel(), out.ravel()
+    for i in range(target.shape[0]):
+        target[i] = source[i]
 
 
 @_compiled
@@ -92,25 +106,25 @@ def _factors(coordinates, n_components, n_features, shared):
     return factor
 
 
-@_compiled
+@_in_callers
 def _visit(kind, theta, x, row_weights, n_components, guard_n, guard_second, n, first, second):
-    """One pass at theta: log-likelihood and objective; the statistics are written into n, first, second (flat)."""
+    """One pass at theta: log-likelihood and objective; the statistics are written into n, first (flat), second."""
     d = x.shape[1]
     log_weights = theta[:n_components].copy()
     own = theta[n_components:]
     value = 0.0
-    if kind == RATE:
+    if second.ndim == 1:
         eta = own.copy().reshape((n_components, 1))
         log_likelihood, counts, sums, _ = linear(x, row_weights, log_weights, eta, np.exp(own))
-        n[:] = counts
-        first[:] = sums.ravel()
+        _copy(counts, n)
+        _copy(sums, first)
         return log_likelihood, log_likelihood
     mu = own[: n_components * d].copy().reshape((n_components, d))
     rest = own[n_components * d :]
-    if kind == FULL or kind == TIED:
+    if second.ndim == 3:
         factor = _factors(rest, n_components, d, kind == TIED)
         log_likelihood, counts, sums, squares = full(x, row_weights, log_weights, mu, factor)
-        second[:] = squares.ravel()
+        _copy(squares, second)
         if guard_n > 0.0:
             for k in range(n_components):
                 for i in range(d):
@@ -126,13 +140,13 @@ def _visit(kind, theta, x, row_weights, n_components, guard_n, guard_second, n, 
             for i in range(d):
                 inverse[k, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
         log_likelihood, counts, sums, squares = diagonal(x, row_weights, log_weights, mu, inverse)
-        second[:] = squares.ravel()
+        _copy(squares, second)
         if guard_n > 0.0:
             for k in range(n_components):
                 for i in range(d):
                     value += guard_n * math.log(inverse[k, i]) - 0.5 * inverse[k, i] ** 2 * guard_second[i]
-    n[:] = counts
-    first[:] = sums.ravel()
+    _copy(counts, n)
+    _copy(sums, first)
     return log_likelihood, log_likelihood + value
 
 
@@ -146,7 +160,7 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
     for k in range(k_all):
         out[k] = math.log(n[k] / total) if n[k] > 0.0 else -np.inf
     at_mu = k_all
-    if kind == RATE:
+    if second.ndim == 1:
         for k in range(k_all):
             if n[k] > 0.0:
                 out[at_mu + k] = math.log(first[k] / n[k]) if first[k] > 0.0 else -np.inf
@@ -158,13 +172,13 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
         for i in range(d):
             shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
             out[at_mu + k * d + i] = theta[at_mu + k * d + i] + shift
-    if kind == DIAG or kind == SPHERICAL:
+    if second.ndim == 2:
         for k in range(k_all):
             rows = n[k] + guard_n
             pooled = 0.0
             for i in range(d):
                 shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
-                scatter = second[k * d + i] - first[k * d + i] * shift + guard_second[i]
+                scatter = second[k, i] - first[k * d + i] * shift + guard_second[i]
                 pooled += scatter
                 if kind == DIAG:
                     at = at_rest + k * d + i
@@ -191,13 +205,13 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
         all_rows += rows
         if kind == FULL:
             if not rows > 0.0:
-                out[at : at + size] = theta[at : at + size]
+                _copy(theta[at : at + size], out[at : at + size])
                 continue
             matrix[:, :] = 0.0
         for i in range(d):
             shift = first[k * d + i] / n[k] if n[k] > 0.0 else 0.0
             for j in range(i + 1):
-                scatter = second[(k * d + i) * d + j] - shift * first[k * d + j] + guard_second[i * d + j]
+                scatter = second[k, i, j] - shift * first[k * d + j] + guard_second[i * d + j]
                 matrix[i, j] += scatter / rows if kind == FULL else scatter
         if kind == FULL:
             if not _inverse_lower(matrix, d, out[at : at + size]):
@@ -280,7 +294,7 @@ def _all_finite(values):
 
 @_compiled
 def _usable(objective, n, first, second):
-    return np.isfinite(objective) and _all_finite(n) and _all_finite(first) and _all_finite(second)
+    return np.isfinite(objective) and _all_finite(n) and _all_finite(first) and _all_finite(second.reshape(second.size))
 
 
 @_compiled
@@ -297,151 +311,143 @@ def begin(kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, 
 
 
 @_compiled
+def _jump(theta0, theta1, theta2, scale, n_components, memory, out):
+    """Write the extrapolation of two EM steps (SQUAREM, scheme S3) into out; False where there is none."""
+    change, bend = 0.0, 0.0
+    for i in range(out.shape[0]):
+        change += ((theta1[i] - theta0[i]) / scale[i]) ** 2
+        bend += ((theta2[i] - 2.0 * theta1[i] + theta0[i]) / scale[i]) ** 2
+    length = math.sqrt(change / max(bend, 1e-300))
+    if not (length < np.inf and length > 1.0):
+        return False
+    bounded = min(length, memory[_LONGEST])
+    if bounded == memory[_LONGEST]:
+        memory[_LONGEST] *= 4.0
+    for i in range(out.shape[0]):
+        first_step = theta1[i] - theta0[i]
+        out[i] = theta0[i] + 2.0 * bounded * first_step + bounded**2 * (theta2[i] - theta1[i] - first_step)
+    largest, total = out[:n_components].max(), 0.0
+    for k in range(n_components):
+        total += math.exp(out[k] - largest)
+    for k in range(n_components):
+        out[k] -= largest + math.log(total)
+    return _all_finite(out)
+
+
+@_compiled
 def advance(
     kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory,
     scale, budget, tol, accelerate, rounding, noise, collapsed, trace,
 ):  # fmt: skip
     """Run EM on from theta for about `budget` updates: how it ended, updates made, entries of the trace written.
 
-    theta, the statistics at theta and memory are changed in place.
+    theta, the statistics at theta and memory are changed in place. A cycle goes through up to three places: the first
+    update, the extrapolation from two updates, and, where that is not taken, the second update. They are visited in one
+    place of the code, because every call of a pass is compiled again.
     """
     k_all, d, size = n.shape[0], x.shape[1], theta.shape[0]
     n_new, first_new, second_new = np.empty_like(n), np.empty_like(first), np.empty_like(second)
-    theta1, theta2, jump = np.empty(size), np.empty(size), np.empty(size)
+    theta0, places = np.empty(size), np.empty((3, size))
+    stage, step, previous = _FIRST, 0.0, 0.0
     made, written = 0, 0
-    while made < budget:
-        alive = _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta1)
-        made += 1
-        if not alive:
-            return COLLAPSED, made, written
+    while made < budget or stage != _FIRST:
+        if stage == _FIRST:
+            made += 1
+            if not _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, places[_FIRST]):
+                return COLLAPSED, made, written
+        place = places[stage]
         log_likelihood, objective = _visit(
-            kind, theta1, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
+            kind, place, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
         )
         log_likelihood += log_base_measure
         objective += log_base_measure
-        if not _usable(objective, n_new, first_new, second_new):
-            return COLLAPSED, made, written
-        if _thinnest(kind, theta1, k_all, d) < collapsed:
-            return COLLAPSED, made, written
-        step = _length(theta1, theta, scale)
-        previous = memory[_PREVIOUS]
-        if previous > noise:
-            _remember_rate(memory, step, previous)
-        memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
-        if objective < memory[OBJECTIVE] - rounding:
-            return STALLED, made, written
-        jump[:] = theta  # where the cycle began
-        theta[:] = theta1
-        n[:] = n_new
-        first[:] = first_new
-        second[:] = second_new
-        memory[OBJECTIVE] = objective
-        memory[LOG_LIKELIHOOD] = log_likelihood
-        memory[_BEST] = max(memory[_BEST], objective)
-        trace[written] = memory[_BEST]
-        written += 1
-        if step == 0.0 or (previous > 0.0 and memory[DISTANCE] <= tol):
-            return CONVERGED, made, written
-        memory[_PREVIOUS] = step
-        if not accelerate or made >= budget or not _all_finite(theta1):
-            continue
-
-        alive = _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta2)
-        made += 1
-        if not alive:
-            return COLLAPSED, made, written
-        step = _length(theta2, theta1, scale)
-        if memory[_PREVIOUS] > noise:
-            _remember_rate(memory, step, memory[_PREVIOUS])
-        memory[_PREVIOUS] = 0.0  # the next step starts from an extrapolated point: no ratio across it
-        change, bend = 0.0, 0.0
-        for i in range(size):
-            change += ((theta1[i] - jump[i]) / scale[i]) ** 2
-            bend += ((theta2[i] - 2.0 * theta1[i] + jump[i]) / scale[i]) ** 2
-        length = math.sqrt(change / max(bend, 1e-300))
-        gained = False
-        if length < np.inf and length > 1.0:
-            bounded = min(length, memory[_LONGEST])
-            for i in range(size):
-                first_step = theta1[i] - jump[i]
-                jump[i] += 2.0 * bounded * first_step + bounded**2 * (theta2[i] - theta1[i] - first_step)
-            largest = jump[:k_all].max()
-            total = 0.0
-            for k in range(k_all):
-                total += math.exp(jump[k] - largest)
-            for k in range(k_all):
-                jump[k] -= largest + math.log(total)
-            if _all_finite(jump) and _thinnest(kind, jump, k_all, d) >= collapsed:
-                log_likelihood, objective = _visit(
-                    kind, jump, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
-                )
-                log_likelihood += log_base_measure
-                objective += log_base_measure
-                gained = _usable(objective, n_new, first_new, second_new) and objective >= memory[OBJECTIVE]
-            if bounded == memory[_LONGEST]:
-                memory[_LONGEST] *= 4.0
-        if gained:
-            theta[:] = jump
+        usable = _usable(objective, n_new, first_new, second_new)
+        if stage == _EXTRAPOLATED:
+            if not (usable and objective >= memory[OBJECTIVE]):
+                memory[_LONGEST] = max(1.0, memory[_LONGEST] / 4.0)
+                stage = _SECOND
+                continue
         else:
-            memory[_LONGEST] = max(1.0, memory[_LONGEST] / 4.0)
-            log_likelihood, objective = _visit(
-                kind, theta2, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
-            )
-            log_likelihood += log_base_measure
-            objective += log_base_measure
-            if not _usable(objective, n_new, first_new, second_new) or _thinnest(kind, theta2, k_all, d) < collapsed:
+            if not usable or _thinnest(kind, place, k_all, d) < collapsed:
                 return COLLAPSED, made, written
+            if stage == _FIRST:
+                step, previous = _length(place, theta, scale), memory[_PREVIOUS]
+                if previous > noise:
+                    _remember_rate(memory, step, previous)
             memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
             if objective < memory[OBJECTIVE] - rounding:
                 return STALLED, made, written
-            theta[:] = theta2
-        n[:] = n_new
-        first[:] = first_new
-        second[:] = second_new
+        _copy(theta, theta0)
+        _copy(place, theta)
+        _copy(n_new, n)
+        _copy(first_new, first)
+        _copy(second_new, second)
         memory[OBJECTIVE] = objective
         memory[LOG_LIKELIHOOD] = log_likelihood
         memory[_BEST] = max(memory[_BEST], objective)
         trace[written] = memory[_BEST]
         written += 1
         memory[DISTANCE] = step / (1.0 - _slowest_rate(memory))
-        if memory[DISTANCE] <= tol:
+        if stage != _FIRST:
+            if memory[DISTANCE] <= tol:
+                return CONVERGED, made, written
+            stage = _FIRST
+            continue
+        if step == 0.0 or (previous > 0.0 and memory[DISTANCE] <= tol):
             return CONVERGED, made, written
+        memory[_PREVIOUS] = step
+        if not accelerate or made >= budget or not _all_finite(theta):
+            continue
+
+        made += 1
+        theta2 = places[_SECOND]
+        if not _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta2):
+            return COLLAPSED, made, written
+        step = _length(theta2, theta, scale)
+        if memory[_PREVIOUS] > noise:
+            _remember_rate(memory, step, memory[_PREVIOUS])
+        memory[_PREVIOUS] = 0.0  # the next step starts from an extrapolated point: no ratio across it
+        jump = places[_EXTRAPOLATED]
+        if _jump(theta0, theta, theta2, scale, k_all, memory, jump) and _thinnest(kind, jump, k_all, d) >= collapsed:
+            stage = _EXTRAPOLATED
+        else:
+            memory[_LONGEST] = max(1.0, memory[_LONGEST] / 4.0)
+            stage = _SECOND
     return RUNNING, made, written
 
 
 @_compiled
-def value_and_gradient(kind, vector, n_components, x, row_weights, guard_n, guard_second):
+def value_and_gradient(kind, vector, x, row_weights, guard_n, guard_second, n, first, second):
     """Objective without the base measure, and its gradient, in free coordinates as `Likelihood.to_vector` has them.
 
-    These are log ratios of the weights to the last one, (K - 1,), then the coordinates of ``theta``.
+    These are log ratios of the weights to the last one, (K - 1,), then the coordinates of ``theta``. The statistics are
+    written into n, first, second.
     """
-    k_all, d = n_components, x.shape[1]
+    k_all, d = n.shape[0], x.shape[1]
     theta = np.zeros(vector.shape[0] + 1)
-    theta[: k_all - 1] = vector[: k_all - 1]
-    theta[k_all:] = vector[k_all - 1 :]
+    _copy(vector[: k_all - 1], theta[: k_all - 1])
+    _copy(vector[k_all - 1 :], theta[k_all:])
     largest, total = theta[:k_all].max(), 0.0
     for k in range(k_all):
         total += math.exp(theta[k] - largest)
     for k in range(k_all):
         theta[k] -= largest + math.log(total)
-    size = 0 if kind == RATE else (k_all * d * d if kind == FULL or kind == TIED else k_all * d)
-    n, first, second = np.empty(k_all), np.empty(k_all * d), np.empty(size)
     _, objective = _visit(kind, theta, x, row_weights, k_all, guard_n, guard_second, n, first, second)
     gradient = np.zeros(vector.shape[0])
     all_rows = n.sum()
     for k in range(k_all - 1):
         gradient[k] = n[k] - all_rows * math.exp(theta[k])
     own = gradient[k_all - 1 :]
-    if kind == RATE:
+    if second.ndim == 1:
         for k in range(k_all):
             own[k] = first[k] - n[k] * math.exp(theta[k_all + k])
         return objective, gradient
     mu = theta[k_all : k_all + k_all * d].copy().reshape((k_all, d))
     rest, of_rest = theta[k_all + k_all * d :], own[k_all * d :]
     sums = first.reshape((k_all, d))
-    if kind == FULL or kind == TIED:
+    if second.ndim == 3:
         factor = _factors(rest, k_all, d, kind == TIED)
-        squares = second.reshape((k_all, d, d)) + guard_second.reshape((d, d))
+        squares = second + guard_second.reshape((d, d))
         of_mu, of_factor = full_score(mu, factor, n + guard_n, sums, squares)
         at = 0
         for k in range(k_all):
@@ -458,7 +464,7 @@ def value_and_gradient(kind, vector, n_components, x, row_weights, guard_n, guar
         for k in range(k_all):
             for i in range(d):
                 inverse[k, i] = math.exp(-rest[k if kind == SPHERICAL else k * d + i])
-        squares = second.reshape((k_all, d)) + guard_second[:d]
+        squares = second + guard_second[:d]
         of_mu, of_inverse = diagonal_score(mu, inverse, n + guard_n, sums, squares)
         for k in range(k_all):
             for i in range(d):

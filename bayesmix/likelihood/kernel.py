@@ -34,13 +34,16 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-VERSION = 3  # raise with every change here, and with it the number in each file that compiles these functions in
+VERSION = 4  # raise with every change here, and with it the number in each file that compiles these functions in
 BLOCK = 128  # rows per block: what a block needs stays in the first- and second-level cache
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
 # Reassociation and contraction let the compiler vectorise sums; NaN and infinity keep their meaning (no nnan, ninf).
 _FAST = {"contract", "arcp", "nsz", "reassoc", "afn"}
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+# Each is compiled into its callers, and so must be what calls it there: LLVM optimises a function again in the module of
+# every caller, reassociation then rounds otherwise, and of several copies by one name a process takes the one that it
+# happens to load first. In one piece, the code is the same whether it was compiled here, came from the cache, or when.
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)
 _inlined = numba.njit(inline="always", error_model="numpy", fastmath=_FAST)
 
 

@@ -24,9 +24,11 @@ from numba import types
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
-KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 4  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 carray = numba.carray  # pyright: ignore[reportPrivateImportUsage]
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
+# what calls a pass and is no entry itself: see bayesmix.likelihood.kernel
+_in_callers = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 _inlined = numba.njit(inline="always", error_model="numpy")
 
 # Priors of single entries, by code: name, hyperparameters in order. Values on the parameter's own scale.
@@ -174,7 +176,7 @@ def _read(block):
     return k, n_columns, alpha, table, psi, mode, basis, x, w
 
 
-@_compiled
+@_in_callers
 def scale(theta, grad, block):
     """Log posterior of the ``scale`` layout; the gradient is written into grad."""
     k_all, d_all, alpha, table, _, _, _, x, w = _read(block)
@@ -201,7 +203,7 @@ def scale(theta, grad, block):
     return value
 
 
-@_compiled
+@_in_callers
 def factor(theta, grad, block):
     """Log posterior of the ``factor`` layout; the gradient is written into grad."""
     k_all, d_all, alpha, table, psi, _, _, x, w = _read(block)
@@ -257,7 +259,7 @@ def factor(theta, grad, block):
     return value
 
 
-@_compiled
+@_in_callers
 def rate(theta, grad, block):
     """Log posterior of the ``rate`` layout; the gradient is written into grad."""
     k_all, _, alpha, table, _, _, _, x, w = _read(block)
@@ -311,7 +313,7 @@ def _whole(block):
     return carray(block, (int(carray(block, (HEAD,))[11]),))
 
 
-@_compiled
+@_inlined
 def _scale_body(u, out, block):
     _, _, _, _, _, mode, basis, _, _ = _read(block)
     grad = np.empty(mode.shape[0])
@@ -319,7 +321,7 @@ def _scale_body(u, out, block):
     return value, _pull_back(grad, basis, value, out)
 
 
-@_compiled
+@_inlined
 def _factor_body(u, out, block):
     _, _, _, _, _, mode, basis, _, _ = _read(block)
     grad = np.empty(mode.shape[0])
@@ -327,7 +329,7 @@ def _factor_body(u, out, block):
     return value, _pull_back(grad, basis, value, out)
 
 
-@_compiled
+@_inlined
 def _rate_body(u, out, block):
     _, _, _, _, _, mode, basis, _, _ = _read(block)
     grad = np.empty(mode.shape[0])
@@ -355,8 +357,9 @@ def _rate_c(n, u, out, value, block):
 
 def _expand_c(n, n_out, u, out, block):
     _, _, _, _, _, mode, basis, _, _ = _read(_whole(block))
-    theta = _theta_of(carray(u, (n,)), mode, basis)
-    carray(out, (n,))[:] = theta
+    theta, target = _theta_of(carray(u, (n,)), mode, basis), carray(out, (n,))
+    for i in range(theta.shape[0]):
+        target[i] = theta[i]
     return 0
 
 
