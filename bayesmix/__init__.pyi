@@ -8,6 +8,7 @@ from .components.base import Component as Component
 from .components.mvnormal import MvNormal as MvNormal
 from .components.normal import Normal as Normal
 from .components.poisson import Poisson as Poisson
+from .components.student_t import StudentT as StudentT
 from .engines.advi import advi as advi
 from .engines.em import em as em
 from .engines.gibbs import gibbs as gibbs

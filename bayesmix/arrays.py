@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from . import expressions
+
 __all__ = [
     "NUMPY",
     "Data",
@@ -755,12 +757,14 @@ def _family_name(family: Any) -> str:
 # The functions that NumPy and PyTensor share
 
 
-def namespace(*arrays: Any) -> "NumpyNamespace | _PytensorNamespace":
+def namespace(*arrays: Any) -> Any:
     """Functions that suit the arrays: PyTensor's if any of them is a PyTensor variable, otherwise NumPy's.
 
-    Both have ``exp, log, log1p, sqrt, abs, floor, where, equal, sum, max, gammaln, logsumexp, softmax, xlogy,
-    cholesky, inverse_lower, diagonal, matvec, asarray``, with NumPy's meaning and broadcasting, so that a formula is
-    written once. PyTensor is imported only if somebody already has.
+    All have ``exp, expm1, log, log1p, sqrt, sin, cos, abs, floor, where, equal, isnan, gammaln, digamma, log_ndtr,
+    log_i0e, logaddexp, xlogy, asarray``, with NumPy's and SciPy's meaning and broadcasting, so that a formula is
+    written once; arrays have ``sum, max, logsumexp, softmax, cholesky, inverse_lower, diagonal, matvec`` besides.
+    ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``. Symbols, `bayesmix.expressions`, are told from arrays too.
+    PyTensor is imported only if somebody already has.
 
     Examples
     --------
@@ -773,6 +777,8 @@ def namespace(*arrays: Any) -> "NumpyNamespace | _PytensorNamespace":
 
         if any(isinstance(array, Variable) for array in arrays):
             return _pytensor_namespace()
+    if any(isinstance(array, expressions.Expression) for array in arrays):
+        return _TRACED
     return NUMPY
 
 
@@ -781,6 +787,7 @@ class _SharedFormulas:
 
     exp: Any
     log: Any
+    log1p: Any
     where: Any
     abs: Any
     sum: Any
@@ -808,6 +815,12 @@ class _SharedFormulas:
         skip = self.equal(x, 0) & ((y <= 0) | (y >= np.inf))
         return x * self.log(self.where(skip, 1.0, y))
 
+    def logaddexp(self, x: Any, y: Any) -> Any:
+        """``log(exp(x) + exp(y))``; -inf where both are."""
+        larger = self.where(x < y, y, x)
+        apart = self.where(larger > -np.inf, -self.abs(x - y), 0.0)
+        return self.where(larger > -np.inf, larger + self.log1p(self.exp(apart)), -np.inf)
+
     def matvec(self, matrix: Any, x: Any) -> Any:
         """Matrices (..., i, j) times vectors (..., j), broadcast over the leading axes."""
         return self.sum(matrix * x[..., None, :], -1)
@@ -830,6 +843,10 @@ class NumpyNamespace(_SharedFormulas):
     log = _quiet(np.log)
     log1p = _quiet(np.log1p)
     sqrt = _quiet(np.sqrt)
+    expm1 = _quiet(np.expm1)
+    sin = staticmethod(np.sin)
+    cos = staticmethod(np.cos)
+    isnan = staticmethod(np.isnan)
     abs = staticmethod(np.abs)
     floor = staticmethod(np.floor)
     where = staticmethod(np.where)
@@ -855,6 +872,28 @@ class NumpyNamespace(_SharedFormulas):
         from scipy.special import gammaln
 
         return gammaln(x)
+
+    @staticmethod
+    def digamma(x: Any) -> Any:
+        """Logarithmic derivative of the gamma function."""
+        from scipy.special import psi
+
+        return psi(x)
+
+    @staticmethod
+    def log_ndtr(x: Any) -> Any:
+        """Logarithm of the standard normal distribution function."""
+        from scipy.special import log_ndtr
+
+        return log_ndtr(x)
+
+    @staticmethod
+    @np.errstate(all="ignore")
+    def log_i0e(x: Any) -> Any:
+        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
+        from scipy.special import i0e
+
+        return np.log(i0e(x))
 
     @staticmethod
     def matvec(matrix: Any, x: Any) -> np.ndarray:
@@ -890,7 +929,8 @@ class _PytensorNamespace(_SharedFormulas):
         from pytensor.gradient import disconnected_grad
 
         self.exp, self.log, self.log1p, self.sqrt = pt.exp, pt.log, pt.log1p, pt.sqrt
-        self.abs, self.floor, self.gammaln = pt.abs, pt.floor, pt.gammaln
+        self.abs, self.floor, self.gammaln, self.digamma = pt.abs, pt.floor, pt.gammaln, pt.psi
+        self.expm1, self.sin, self.cos, self.isnan = pt.expm1, pt.sin, pt.cos, pt.isnan
         self.where, self.equal = pt.where, pt.eq
         self.sum, self.max, self.squeeze = pt.sum, pt.max, pt.squeeze
         self.constant = disconnected_grad
@@ -899,6 +939,17 @@ class _PytensorNamespace(_SharedFormulas):
     def asarray(self, x: Any) -> Any:
         """Any array-like or variable as a float64 variable."""
         return self._pt.as_tensor_variable(x).astype("float64")
+
+    def log_ndtr(self, x: Any) -> Any:
+        """Logarithm of the standard normal distribution function, by the scaled complement where x is small."""
+        pt, root = self._pt, np.sqrt(0.5)
+        low, high = pt.minimum(x, -1.0), pt.maximum(x, -1.0)
+        below = pt.log(0.5 * pt.erfcx(-low * root)) - 0.5 * low**2
+        return pt.where(x < -1.0, below, pt.log1p(-0.5 * pt.erfc(high * root)))
+
+    def log_i0e(self, x: Any) -> Any:
+        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
+        return self._pt.log(self._pt.ive(0, x))
 
     def cholesky(self, a: Any) -> Any:
         """Lower Cholesky factors of matrices (..., i, i); NaN where a matrix is not positive definite."""
@@ -914,6 +965,13 @@ class _PytensorNamespace(_SharedFormulas):
         size = lower.type.shape[-1] or lower.shape[-1]
         identity: Any = self._pt.eye(size)
         return self._linalg.solve_triangular(lower, identity, lower=True, b_ndim=2)
+
+
+class _TracedNamespace(expressions.Namespace, _SharedFormulas):
+    """The shared functions, as expressions."""
+
+
+_TRACED = _TracedNamespace()
 
 
 @functools.cache

@@ -365,7 +365,7 @@ class Looking:
             table = distinct(x, w)
             table = None if table is None or len(table[0]) > TABLE_ROWS else table
         base = 0.0
-        if self.component.kernel == "linear" and not (np.any(x < 0) or np.any(x != np.floor(x))):
+        if self.component.discrete and not (np.any(x < 0) or np.any(x != np.floor(x))):
             base = self.component.rows(Data(x, tuple(range(d)), False, np.empty(0), w if w.size else None))[2]
         return Found(
             n, len(x), total, none, none, self._not_counts(values, start), x[lowest, range(d)], x[highest, range(d)],

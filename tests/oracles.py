@@ -145,6 +145,19 @@ ROWS = [
     _mvnormal("MvNormal diag", "diag"),
     _mvnormal("MvNormal spherical", "spherical"),
     Oracle(
+        "StudentT",
+        bm.StudentT(),
+        {
+            "weights": WEIGHTS,
+            "mu": np.array([-2.0, 1.0, 4.0]),
+            "sigma": np.array([0.5, 1.0, 2.0]),
+            "nu": np.array([5.0, 6.0, 8.0]),
+        },
+        scipy=lambda p: stats.t(p["nu"], p["mu"], p["sigma"]),
+        pymc=_pymc("StudentT"),
+        moved=_moved_normal,
+    ),
+    Oracle(
         "Poisson",
         bm.Poisson(),
         {"weights": WEIGHTS, "mu": np.array([0.5, 4.0, 16.0])},

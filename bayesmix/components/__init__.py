@@ -4,5 +4,6 @@ from .base import Component as Component
 from .mvnormal import MvNormal
 from .normal import Normal
 from .poisson import Poisson
+from .student_t import StudentT
 
-FAMILIES = {family.__name__: family for family in (Normal, MvNormal, Poisson)}
+FAMILIES = {family.__name__: family for family in (Normal, MvNormal, Poisson, StudentT)}

@@ -6,12 +6,14 @@ front. A family lives in one file; `tests/contract.py` checks every promise for 
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
 from ..arrays import Data
+from ..likelihood.generate import kernel_of
 from ..priors import Priors, as_prior
 
 
@@ -22,6 +24,8 @@ class Parameter:
     name: str
     event_dims: tuple = ()
     support: tuple = (-np.inf, np.inf)
+    moves: bool = False  # a location: it moves with the data, and is measured in their units
+    reach: tuple = (-np.inf, np.inf)  # how far EM goes: beyond, the density hardly changes any more
 
 
 class Statistics(NamedTuple):
@@ -61,6 +65,7 @@ class Component(ABC):
 
     discrete: ClassVar[bool] = False
     multivariate: ClassVar[bool] = False
+    numeric: ClassVar[bool] = False  # is the M-step one Newton step, and not the maximum?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
     # of bayesmix.engines.loop; None: EM goes through `m_step`
@@ -75,7 +80,7 @@ class Component(ABC):
     @property
     @abstractmethod
     def kernel(self) -> str:
-        """Name of the pass in `bayesmix.likelihood.kernel` that this family runs on."""
+        """Name of the pass that this family runs on: in `bayesmix.likelihood.kernel`, or written from a formula."""
 
     @abstractmethod
     def check_data(self, data: Data, n_components: int) -> None:
@@ -123,6 +128,10 @@ class Component(ABC):
     def kernel_arguments(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
         """The kernel's a and b at these parameters."""
 
+    def expected_statistics(self) -> Callable:
+        """The pass that EM makes: (x, row weights, log weights, a, b) -> `Statistics`."""
+        return kernel_of(self.kernel)
+
     @abstractmethod
     def initial_params(self, data: Data, n_components: int) -> dict:
         """Parameters at which every component describes all of the data: a place to take first moments about."""
@@ -131,9 +140,29 @@ class Component(ABC):
     def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood, given statistics taken at `params`."""
 
+    def maximise_given(self, data: Data, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
+        """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights.
+
+        Only families whose M-step is numeric have it; for others the statistics say it all, see `m_step`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} maximises by its statistics.")
+
     def guard(self, data: Data, strength: float) -> Guard | None:
         """The guard against collapse for these data, `strength` rows strong; None where nothing can collapse."""
         return None
+
+    def guard_value(self, params: dict, guard: Guard) -> float:
+        """Log density of the guard's rows about each component's own mean, summed over components."""
+        b = self.kernel_arguments(params)[1]
+        if b.ndim == 2:
+            return float(np.sum(guard.n * np.log(b) - 0.5 * b**2 * guard.second))
+        log_det = np.log(np.diagonal(b, axis1=1, axis2=2)).sum(axis=1)
+        return float(np.sum(guard.n * log_det - 0.5 * np.einsum("kij,jl,kil->k", b, guard.second, b)))
+
+    def with_guard(self, params: dict, statistics: Statistics, guard: Guard) -> Statistics:
+        """Statistics with those of the guard's rows, as far as `kernel` counts them; the log-likelihood without."""
+        log_likelihood, n, first, second = statistics
+        return Statistics(log_likelihood, n + guard.n, first, second + guard.second)
 
     def guard_around(self, params: dict, strength: float) -> Guard:
         """The guard with the spread pooled within components; only families with a `guard` have one."""

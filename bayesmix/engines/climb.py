@@ -8,13 +8,16 @@ import numpy as np
 from ..components.base import Guard, Statistics
 from ..likelihood.formula import log_of_weights
 from ..likelihood.likelihood import MANY_ROWS, Likelihood, interruptible
-from .finish import finish
+from .finish import finish, polish
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
 BEFORE_FINISH = 50  # updates, and one more for every two parameters, before quasi-Newton steps take over
 MOST_FINISH = 500  # passes of these at a time
 AFTER_FINISH = 20  # updates that make sure of the end
+NUMERIC_COST = 60.0  # of a row and component of a family by its formula, in nanoseconds
+NUMERIC_OVERHEAD = 2e5  # of a pass and a Newton step, in nanoseconds
+MOST_HALVINGS = 30  # of a Newton step that lowers the objective
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
 
@@ -63,6 +66,8 @@ def climb(
     """
     first = min(max_iter, BEFORE_FINISH + likelihood.n_parameters // 2) if accelerate else max_iter
     run = _updates(likelihood, params, guard, first, tol, accelerate)
+    if likelihood.component.numeric:
+        return _numeric(likelihood, run, guard, max_iter, tol, accelerate)
     while not (run.converged or run.collapsed or run.stalled or run.n_passes >= max_iter):
         gradient = _gradient(likelihood, guard)
         found = finish(likelihood, run.params, gradient, min(MOST_FINISH, max_iter - run.n_passes))
@@ -76,6 +81,49 @@ def climb(
             return replace(run, collapsed=True)
         run = _joined(run, found, after, better, tol)
     return run
+
+
+def _numeric(likelihood, run, guard, max_iter, tol, accelerate):
+    """Updates and Newton steps in turn, for families by their formula, until the latter say that this is the optimum."""
+    while not run.collapsed and (run.converged or run.stalled or run.n_passes < max_iter):
+        known = run.converged or run.stalled
+        polished = _polished(likelihood, run, guard, tol)
+        left = max_iter - polished.n_passes
+        if polished.converged or left <= 0 or (known and polished.objective <= run.objective):
+            return polished
+        after = _updates(likelihood, polished.params, guard, min(left, BEFORE_FINISH), tol, accelerate)
+        if after.collapsed and not np.isfinite(after.objective):
+            return replace(polished, collapsed=True)
+        run = _joined(polished, None, after, False, tol)
+    return run
+
+
+def _polished(likelihood, run, guard, tol):
+    """A run, and the Newton steps behind it; how far the optimum is, by the first that was not taken."""
+    rounding = _rounding(likelihood, run.objective)
+    found = polish(likelihood, run.params, guard, tol, rounding)
+    place = None if found is None else _visit(likelihood, found.params, guard)
+    if found is None or place is None or place.objective < run.objective - rounding:
+        return run
+    if _is_thinner(likelihood, found, run):
+        return run
+    trace = np.maximum.accumulate(np.concatenate([run.trace, found.trace]))
+    return replace(
+        run,
+        params=found.params,
+        log_likelihood=place.statistics.log_likelihood,
+        objective=max(place.objective, run.objective),
+        trace=trace,
+        n_passes=run.n_passes + found.n_passes,
+        distance=found.distance,
+        converged=found.settled,
+        stalled=run.stalled and not found.settled,
+    )
+
+
+def _rounding(likelihood, objective):
+    """What rounding may take off an objective of this size."""
+    return 1e-13 * max(1.0, abs(objective) + 2.0 * abs(likelihood.rows.log_base_measure))
 
 
 def _joined(run, found, after, better, tol):
@@ -138,7 +186,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
     trace, rates, longest = [place.objective], [0.5], 1.0
     distance, previous_step, used = np.inf, None, 0
     scale = _coordinate_scale(likelihood, place.params)
-    rounding = 1e-13 * max(1.0, abs(place.objective) + 2.0 * abs(likelihood.rows.log_base_measure))
+    rounding = _rounding(likelihood, place.objective)
 
     def result(converged=False, collapsed=False, stalled=False):
         assert place is not None
@@ -156,8 +204,8 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 
     while used < max_iter:
         start = place
-        first = _visit(likelihood, _update(likelihood, start, guard), guard)
-        used += 1
+        first, tried = _step(likelihood, start, guard, rounding)
+        used += tried
         if first is None or _has_collapsed(likelihood, first):
             return result(collapsed=True)
         theta0, theta1 = start.theta, first.theta
@@ -200,7 +248,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
             place = extrapolated
         else:
             longest = max(1.0, longest / 4.0)
-            second = _visit(likelihood, second_params, guard)
+            second, _ = _step(likelihood, first, guard, rounding)
             if second is None or _has_collapsed(likelihood, second):
                 return result(collapsed=True)
             if _fell(second, first, rounding):
@@ -223,6 +271,8 @@ def _is_quick(likelihood):
 def pass_cost(likelihood):
     """Rough cost of a pass, in nanoseconds on one core."""
     rows, width = likelihood.rows.x.shape
+    if likelihood.component.numeric:
+        return rows * likelihood.n_components * NUMERIC_COST + NUMERIC_OVERHEAD
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
     return rows * likelihood.n_components * (4.0 + 0.2 * per_row)
 
@@ -244,7 +294,7 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
         if not loop.begin(*state):
             return failed
     scale = _coordinate_scale(likelihood, params)
-    rounding = 1e-13 * max(1.0, abs(memory[loop.OBJECTIVE]) + 2.0 * abs(base))
+    rounding = _rounding(likelihood, memory[loop.OBJECTIVE])
     traces, used, outcome = [memory[[loop.OBJECTIVE]]], 0, loop.RUNNING
     advance: Any = loop.advance
     at_once = 2 * max(1, int(0.5e8 / pass_cost(likelihood)))  # whole cycles of two updates
@@ -309,6 +359,26 @@ def _update(likelihood, place, guard):
     """One EM update: the M-step on the statistics found at a place."""
     n = place.statistics.n
     return {"weights": n / n.sum()} | likelihood.component.m_step(place.params, place.statistics, guard)
+
+
+def _step(likelihood, place, guard, rounding):
+    """The place that one EM update leads to, and how many passes it took; None where there is no likelihood.
+
+    Where the M-step is one Newton step it may lead too far: it is halved until the objective does not fall.
+    """
+    params = _update(likelihood, place, guard)
+    new = _visit(likelihood, params, guard)
+    if not likelihood.component.numeric:
+        return new, 1
+    theta = _coordinates(likelihood, params)
+    for halvings in range(MOST_HALVINGS):
+        if new is not None and not _fell(new, place, rounding):
+            return new, 1 + halvings
+        if theta is None:
+            break
+        theta = 0.5 * (theta + place.theta)
+        new = _visit(likelihood, _params(likelihood, theta), guard)
+    return new, 1 + MOST_HALVINGS
 
 
 def _coordinate_scale(likelihood, params):

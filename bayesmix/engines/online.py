@@ -98,6 +98,11 @@ def online_em(
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
+    if mixture.component.numeric:
+        raise TypeError(
+            f"online EM keeps running sums of sufficient statistics, which {mixture.component} has not; use bm.em, which "
+            "reads data of any size in passes."
+        )
     _check_options(batch, alpha, t0, n_passes, data)
     rng = generator(random_seed)
     started = time.perf_counter()

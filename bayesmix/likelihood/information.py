@@ -15,12 +15,13 @@ log pi_k and, with P the component's precision factor,
 
 - kernels ``full`` and ``diagonal``: u and V about zero, where :math:`z = (I + V) (P (x - \mu) - u)`. In units of the
   component itself, so that neither the units of the data nor its offset cost digits;
-- kernel ``linear``: eta and A.
+- kernel ``linear``: eta and A;
+- kernels written from a formula: the parameters.
 """
 
 import numpy as np
 
-from ..components.base import Component, Guard, Rows
+from ..components.base import Component, Guard, Rows, Statistics
 from .formula import log_of_weights
 
 CELLS = 2**17  # doubles of the scores of a block of rows (1 MB), unless that is few rows
@@ -36,14 +37,14 @@ def observed_information(component: Component, rows: Rows, params: dict, guard: 
     weights = params["weights"]
     own = {name: value for name, value in params.items() if name != "weights"}
     a, b = component.kernel_arguments(own)
-    view = _Linear(a, b) if component.kernel == "linear" else _Gaussian(a, b)
+    view = _view(component, rows, params, a, b)
     gradient, missing = _one_pass(view, rows, log_of_weights(weights))
     gradient = view.with_guard(gradient, guard)
     k, m = gradient.shape
     hessian = missing.reshape(k, m, k, m)
     hessian[range(k), :, range(k), :] += view.complete_hessian(gradient, guard)
 
-    size = component.n_free(k, a.shape[1])
+    size = len(component.to_vector(own))
     chain = np.zeros((k, m, k - 1 + size))  # d phi / d theta
     chain[:, 0, : k - 1] = (np.eye(k) - weights)[:, : k - 1]
     for at in np.ndindex(k, m - 1):
@@ -90,6 +91,52 @@ def _one_pass(view, rows: Rows, log_weights: np.ndarray):
     missing = between.reshape(k, m, k, m)
     missing[range(k), :, range(k), :] = within  # with 1 - r taken first: no difference of large sums
     return gradient, between
+
+
+def _view(component, rows, params, a, b):
+    """The coordinates of a component that suit its kernel."""
+    if component.numeric:
+        return _Formula(component, rows, params, a)
+    return _Linear(a, b) if component.kernel == "linear" else _Gaussian(a, b)
+
+
+class _Formula:
+    """Families by their formula: phi_k = (log pi_k, parameters), with derivatives from the written pass."""
+
+    def __init__(self, component, rows, params, a):
+        self.component, self.params, self.a = component, params, np.ascontiguousarray(a, dtype=float)
+        self.size = 1 + a.shape[1]
+        run = component.expected_statistics()
+        self.second = run(rows.x, rows.weights, log_of_weights(params["weights"]), self.a, np.zeros((len(a), 0)))[3]
+
+    def scores(self, x):
+        """Log density (K, obs) of prepared rows (column, obs), and the scores (K, M, obs)."""
+        log_density, own = self.component.formula.functions.pointwise(np.ascontiguousarray(x.T), self.a)
+        scores = np.empty((len(self.a), self.size, x.shape[1]))
+        scores[:, 0], scores[:, 1:] = 1.0, own
+        return log_density, scores
+
+    def with_guard(self, gradient, guard):
+        """Add the gradient of the guard."""
+        if guard is None:
+            return gradient
+        found = self._guarded(np.zeros_like(self.a), np.zeros_like(self.second), guard)
+        return gradient + np.concatenate([np.zeros((len(self.a), 1)), found.first], axis=1)
+
+    def complete_hessian(self, gradient, guard):
+        """Sum of r h, (K, M, M)."""
+        second = self.second if guard is None else self._guarded(np.zeros_like(self.a), self.second, guard).second
+        hessian = np.zeros((len(self.a), self.size, self.size))
+        hessian[:, 1:, 1:] = second
+        return hessian
+
+    def in_arguments(self, gradient):
+        """The gradient in the parameters as it is."""
+        return gradient, np.zeros((len(self.a), 0))
+
+    def _guarded(self, first, second, guard):
+        own = {name: value for name, value in self.params.items() if name != "weights"}
+        return self.component.with_guard(own, Statistics(0.0, np.zeros(len(self.a)), first, second), guard)
 
 
 class _Gaussian:

@@ -140,6 +140,12 @@ def _softmax_block(joint, largest, total, row_weights, start, rows):
     return log_likelihood
 
 
+@_compiled
+def softmax_block(joint, largest, total, row_weights, start, rows):
+    """`_softmax_block` as a function of its own, for passes that are written later (`bayesmix.likelihood.generate`)."""
+    return _softmax_block(joint, largest, total, row_weights, start, rows)
+
+
 @_inlined
 def _load_block(x, start, rows, block):
     """Copy rows start ... start + rows of x (obs, D) into block (D, BLOCK), one feature per line."""

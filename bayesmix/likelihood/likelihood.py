@@ -10,8 +10,8 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
 from ..cores import in_order
-from . import kernel
 from .formula import log_likelihood, log_of_weights, responsibilities
+from .generate import score_of
 from .information import observed_information
 from .repeated import collapse
 
@@ -88,7 +88,7 @@ class Likelihood:
         """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
         a, b = map(np.ascontiguousarray, self.component.kernel_arguments(params))
         x, row_weights, log_base_measure = self.rows
-        log_weights, run = log_of_weights(params["weights"]), kernel.KERNELS[self.component.kernel]
+        log_weights, run = log_of_weights(params["weights"]), self.component.expected_statistics()
 
         def on_part(part):
             return run(x[part], row_weights[part] if row_weights.size else row_weights, log_weights, a, b)
@@ -117,13 +117,7 @@ class Likelihood:
     # -- the guard ---------------------------------------------------------------------------------------------------------
     def guard_value(self, params: dict, guard: Guard | None) -> float:
         """Log prior of the guard at these parameters: the log density of its imaginary rows, summed over components."""
-        if guard is None:
-            return 0.0
-        b = self.component.kernel_arguments(params)[1]
-        if b.ndim == 2:
-            return float(np.sum(guard.n * np.log(b) - 0.5 * b**2 * guard.second))
-        log_det = np.log(np.diagonal(b, axis1=1, axis2=2)).sum(axis=1)
-        return float(np.sum(guard.n * log_det - 0.5 * np.einsum("kij,jl,kil->k", b, guard.second, b)))
+        return 0.0 if guard is None else self.component.guard_value(params, guard)
 
     # -- free coordinates --------------------------------------------------------------------------------------------------
     def to_vector(self, params: dict) -> np.ndarray:
@@ -146,12 +140,9 @@ class Likelihood:
         params = self.from_vector(vector)
         statistics = self.statistics(params)
         a, b = self.component.kernel_arguments(params)
-        n, second = statistics.n, statistics.second
-        if guard is not None:
-            n, second = n + guard.n, second + guard.second
-        d_a, d_b = kernel.SCORES[self.component.kernel](
-            np.ascontiguousarray(a), np.ascontiguousarray(b), n, statistics.first, second
-        )
+        _, n, first, second = statistics if guard is None else self.component.with_guard(params, statistics, guard)
+        score = score_of(self.component.kernel)
+        d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), n, first, second)
         d_ratio = statistics.n - statistics.n.sum() * params["weights"]
         gradient = np.concatenate([d_ratio[:-1], self.component.vector_gradient(params, d_a, d_b)])
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
@@ -170,10 +161,12 @@ class Likelihood:
         """Parameters that maximise the expected log-likelihood for responsibilities (obs, cluster) of the data's rows."""
         component, x = self.component, self.data.values
         weighted = responsibilities if self.data.weights is None else responsibilities * self.data.weights[:, None]
+        n = weighted.sum(axis=0)
+        if component.numeric:
+            return {"weights": n / n.sum()} | component.maximise_given(self.data, weighted, guard)
         params = component.initial_params(self.data, self.n_components)
         for _ in range(2):  # the second time about each component's own mean, so that far clusters keep their spread
             params = component.m_step(params, self._given(x, weighted, params), guard)
-        n = weighted.sum(axis=0)
         return {"weights": n / n.sum()} | params
 
     def _given(self, x, weighted, params):

@@ -13,13 +13,13 @@ from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
-from . import kernel
+from .generate import kernel_of, score_of
 
 KERNEL_VERSION = 4  # of bayesmix.likelihood.kernel: PyTensor's cache on disk does not look inside it
 
 
 class MixtureLogLikelihood(Op):
-    """Log-likelihood of a mixture by one of the kernels of `bayesmix.likelihood.kernel`, in nats.
+    """Log-likelihood of a mixture by a kernel: one of `bayesmix.likelihood.kernel`, or written from a formula; in nats.
 
     Inputs: x (obs, statistic), row weights (obs,) or empty, log weights (cluster,), and the kernel's a and b.
     Outputs: the log-likelihood, and its gradients with respect to log weights (each weight taken as free), a and b.
@@ -67,7 +67,7 @@ _EVALUATE = {}
 def evaluate(name: str):
     """The compiled function (x, row weights, log weights, a, b) -> log-likelihood and its three gradients."""
     if name not in _EVALUATE:
-        run, score = kernel.KERNELS[name], kernel.SCORES[name]
+        run, score = kernel_of(name), score_of(name)
 
         @numba.njit(nogil=True, error_model="numpy")
         def value_and_gradients(x, row_weights, log_weights, a, b):
@@ -81,7 +81,7 @@ def evaluate(name: str):
 
 @register_funcify_default_op_cache_key(MixtureLogLikelihood)
 def _numba_mixture_log_likelihood(op, node=None, **kwargs):
-    run, score = kernel.KERNELS[op.kernel], kernel.SCORES[op.kernel]
+    run, score = kernel_of(op.kernel), score_of(op.kernel)
 
     @numba.njit(nogil=True, error_model="numpy")
     def mixture_log_likelihood(x, row_weights, log_weights, a, b):

@@ -1,0 +1,85 @@
+"""Student t components on one column."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import namespace
+from ..priors import POSITIVE, REAL, Prior, Priors
+from .base import Parameter
+from .normal import midrange
+from .univariate import Univariate, scale_prior
+
+MOST_NORMAL = 1e4  # degrees of freedom: beyond, a t distribution is a normal one to 1e-4 in its kurtosis
+
+
+@dataclass(frozen=True)
+class StudentT(Univariate):
+    r"""Student t components on one column: normal ones with heavy tails.
+
+    :math:`p(x) = \frac{\Gamma((\nu + 1) / 2)}{\Gamma(\nu / 2) \sqrt{\nu \pi}\, \sigma} (1 + z^2 / \nu)^{-(\nu + 1) / 2}`
+    with :math:`z = (x - \mu) / \sigma`: degrees of freedom `nu` > 0, location `mu` and scale `sigma` > 0, each of shape
+    (cluster,) (Peel & McLachlan 2000; Johnson, Kotz & Balakrishnan 1995, ch. 28). Location and scale are in the units of
+    the data; the standard deviation is sigma sqrt(nu / (nu - 2)), for nu > 2.
+
+    Parameters
+    ----------
+    nu, mu, sigma : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component. By default nu ~ Gamma(2, 0.1) (Juárez & Steel 2010),
+        mu ~ Normal(midrange, range), and sigma as for `Normal`. EM does not use them; its
+        estimate of nu goes up to 10 000, where a component is normal.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prior is not a distribution, or puts mass where its parameter cannot be.
+    """
+
+    nu: object = None
+    mu: object = None
+    sigma: object = None
+
+    def __post_init__(self):
+        self._check_priors(nu=POSITIVE, mu=REAL, sigma=POSITIVE)
+
+    @property
+    def parameters(self):
+        """Mu, sigma and nu, (cluster,) each."""
+        nu = Parameter("nu", support=POSITIVE, reach=(0.0, MOST_NORMAL))
+        return Parameter("mu", moves=True), Parameter("sigma", support=POSITIVE), nu
+
+    def log_density(self, x, params):
+        """Log density, in nats; x (..., obs, 1), parameters (..., cluster) -> (..., obs, cluster)."""
+        xp = namespace(x, *params.values())
+        nu, sigma = params["nu"], params["sigma"]
+        z = (x - params["mu"]) / sigma
+        constant = xp.gammaln(0.5 * nu + 0.5) - xp.gammaln(0.5 * nu) - 0.5 * xp.log(np.pi * nu) - xp.log(sigma)
+        return constant - (0.5 * nu + 0.5) * xp.log1p(z * z / nu)
+
+    def scipy(self, params):
+        """`scipy.stats.t`."""
+        from scipy.stats import t
+
+        return t(params["nu"], params["mu"], params["sigma"])
+
+    def start(self, moments):
+        """The mean, and the scale of a t distribution of 8 degrees of freedom with this variance."""
+        return {"mu": moments.mean, "sigma": np.sqrt(0.75 * moments.variance), "nu": 8.0}
+
+    def spread(self, params):
+        """Sigma."""
+        return params["sigma"]
+
+    def default_priors(self, data, n_components):
+        """See the class."""
+        middle, width = midrange(data)
+        sigma, note = scale_prior(data, n_components)
+        nu = Prior.of("Gamma", POSITIVE, alpha=2.0, beta=0.1)
+        return Priors(
+            {"mu": Prior.of("Normal", mu=middle[0], sigma=width[0]), "sigma": sigma, "nu": nu},
+            {
+                "mu": "midrange and range of the data (Richardson & Green 1997)",
+                "sigma": note,
+                "nu": "Juárez & Steel (2010)",
+            },
+        )
