@@ -129,9 +129,12 @@ def log_density_is_pymcs(row):
 
     x = row.data(40)
     ours = row.component.log_density(x, family(row.params))
+    if not row.component.multivariate:  # all components at once: one graph to compile
+        theirs = pm.logp(row.pymc(family(row.params)), x).eval(mode="FAST_COMPILE")
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+        return
     for k, one in enumerate(split(row.params)):
-        values = x if row.component.multivariate else x[:, 0]
-        theirs = pm.logp(row.pymc(one), values).eval(mode="FAST_COMPILE")
+        theirs = pm.logp(row.pymc(one), x).eval(mode="FAST_COMPILE")
         np.testing.assert_allclose(ours[:, k], theirs, rtol=1e-11, atol=1e-11, err_msg=f"component {k}")
 
 
@@ -730,7 +733,7 @@ def default_priors_generate_plausible_data(row):
             assert np.all(drawn == np.floor(drawn)) and np.all(drawn >= 0)
 
 
-@promise
+@promise_if(lambda row: not row.component.numeric or row.name == "StudentT")
 def the_operation_is_the_same_from_two_threads(row):
     """The Numba code that engines call, from two threads at once, gives what one thread gives."""
     from bayesmix.likelihood.op import evaluate

@@ -279,7 +279,7 @@ from bayesmix.likelihood.kernel import BLOCK, softmax_block
 from bayesmix.likelihood.special import bessel_ratio, digamma, log_i0e, log_ndtr, trigamma
 
 _FAST = {{"contract", "arcp", "nsz", "reassoc", "afn"}}
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)
 KINDS = {kinds!r}
 
 
