@@ -26,7 +26,6 @@ class Expression:
     """A number that depends on columns of a row and on parameters of a component; compare with ``is``."""
 
     __slots__ = ("__weakref__", "arguments", "code", "of_data", "of_parameters", "operation")
-    __array_ufunc__ = None  # NumPy's scalars leave their operators to us
 
     operation: str
     arguments: tuple
@@ -112,6 +111,12 @@ class Expression:
 
     def __array__(self, *args, **kwargs):
         float(self)
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        """Operators of NumPy's scalars are ours; its functions need numbers."""
+        if ufunc.__name__ in _OPERATORS and method == "__call__" and not kwargs:
+            return _OPERATORS[ufunc.__name__](*inputs)
+        return ufunc(*(float(value) for value in inputs), **kwargs)
 
     def __repr__(self):
         if self.operation in ("constant", "column", "parameter"):
@@ -254,6 +259,19 @@ def where(condition, a, b) -> Expression:
     if condition.operation == "constant":
         return a if condition.arguments[0] else b
     return a if a is b else make("where", condition, a, b)
+
+
+_OPERATORS = {
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "divide": div,
+    "power": power,
+    "less": functools.partial(make, "lt"),
+    "less_equal": functools.partial(make, "le"),
+    "greater": lambda a, b: make("lt", b, a),
+    "greater_equal": lambda a, b: make("le", b, a),
+}
 
 
 # -- in NumPy ----------------------------------------------------------------------------------------------------------
