@@ -53,7 +53,7 @@ class StudentT(Univariate):
         xp = namespace(x, *params.values())
         nu, sigma = params["nu"], params["sigma"]
         z = (x - params["mu"]) / sigma
-        constant = xp.gammaln(0.5 * nu + 0.5) - xp.gammaln(0.5 * nu) - 0.5 * xp.log(np.pi * nu) - xp.log(sigma)
+        constant = _log_gamma_ratio(xp, 0.5 * nu) - 0.5 * xp.log(np.pi * nu) - xp.log(sigma)
         return constant - (0.5 * nu + 0.5) * xp.log1p(z * z / nu)
 
     def scipy(self, params):
@@ -83,3 +83,12 @@ class StudentT(Univariate):
                 "nu": "Juárez & Steel (2010)",
             },
         )
+
+
+def _log_gamma_ratio(xp, x):
+    """Log Gamma(x + 1/2) - log Gamma(x); for large x by its series (Tricomi & Erdelyi 1951), as the two cancel."""
+    large = x > 50.0
+    small, big = xp.where(large, 1.0, x), xp.where(large, x, 50.0)
+    y = 1.0 / (big * big)
+    series = 0.5 * xp.log(big) - (1 / 8 - y * (1 / 192 - y * (1 / 640 - y * 17 / 14336))) / big
+    return xp.where(large, series, xp.gammaln(small + 0.5) - xp.gammaln(small))

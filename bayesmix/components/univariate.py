@@ -21,6 +21,7 @@ from .base import Component, Guard, Rows, Statistics, full_shape
 from .normal import _weights, midrange, moments, shared_scale
 
 MOST_STEPS = 60  # of Newton's method, in one M-step on given responsibilities
+SNAP = 1e-12  # relative distance from the end of how far EM goes that is rounding
 SETTLED = 1e-10  # expected gain of a step, in nats per row, below which it is the last
 
 
@@ -253,10 +254,8 @@ class Univariate(Component):
     def from_vector(self, vector, n_components, n_features):
         """The parameters, as far as EM goes."""
         parts = np.split(np.asarray(vector), len(self.parameters), axis=-1)
-        return {
-            p.name: np.clip(_from_real(part, p.support), *p.reach)
-            for p, part in zip(self.parameters, parts, strict=True)
-        }
+        values = (_from_real(part, p.support) for part, p in zip(parts, self.parameters, strict=True))
+        return {p.name: _within(value, *p.reach) for p, value in zip(self.parameters, values, strict=True)}
 
     def _slopes(self, params):
         """Derivative of each parameter in its coordinate, (cluster, parameter)."""
@@ -344,6 +343,12 @@ def _from_real(value, support):
     if np.isfinite(low):
         return low + np.exp(value)
     return np.asarray(value, dtype=float)
+
+
+def _within(value, least, most):
+    """Values as far as EM goes; what there and back again left beside an end is put on it."""
+    value = np.where(value >= most - SNAP * abs(most), most, value) if np.isfinite(most) else value
+    return np.where(value <= least + SNAP * abs(least), least, value) if np.isfinite(least) else value
 
 
 def _slope(value, support):

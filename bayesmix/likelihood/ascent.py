@@ -11,7 +11,7 @@ import numpy as np
 
 VERSION = 1  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
 LONGEST = 2.0  # largest change of a coordinate in a step, in its own scale
-_compiled = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+_compiled = numba.njit(cache=True, nogil=True, error_model="numpy")  # no reassociation: copies round alike
 
 
 @_compiled
