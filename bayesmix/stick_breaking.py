@@ -11,6 +11,7 @@ from .priors import _number, _text, storable
 from .weight_priors import CONCENTRATION, WeightsPrior, checked_concentration
 
 POINTS = 256  # of the integral over the order of the sticks
+CELLS = 4e6  # weights x points at a time, some 30 MB
 
 
 @storable
@@ -26,6 +27,7 @@ class StickBreaking(WeightsPrior):
     Weights are decreasing on average, but which stick a component is, data cannot say. `bayesmix.nuts` and
     `bayesmix.advi` average the prior over all orders of the sticks (`log_density_unordered`): what does not depend on
     labels has the same posterior, and chains need not find their way through K! labellings of unequal mass.
+    `bayesmix.gibbs` draws the sticks in order, and lets components exchange their places.
     ``mixture.to_pymc`` writes the sticks in order.
 
     Parameters
@@ -97,6 +99,8 @@ class StickBreaking(WeightsPrior):
         whose error is below 1e-4 for weights down to e^-200 and far smaller for larger ones. On NumPy arrays and
         PyTensor variables alike.
         """
+        if isinstance(log_weights, np.ndarray) and log_weights.size * POINTS > CELLS and log_weights.ndim > 1:
+            return self._in_pieces(log_weights, alpha)
         xp = namespace(log_weights, alpha)
         k = log_weights.shape[-1] if isinstance(log_weights, np.ndarray) else log_weights.type.shape[-1]
         a: Any = self._value(alpha) if alpha is None or isinstance(alpha, float | np.ndarray) else alpha
@@ -116,6 +120,15 @@ class StickBreaking(WeightsPrior):
         integrand = log_t[..., 0] + xp.logsumexp(last, -1) + xp.sum(log_here, -1)
         integral = xp.logsumexp(integrand, -1) + xp.log(step)
         return log_c - float(gammaln(k + 1.0)) - (1.0 + d) * xp.sum(log_weights, -1) + integral
+
+    def _in_pieces(self, log_weights, alpha):
+        """`log_density_unordered` of many weights, in pieces that fit into memory."""
+        flat, lead = log_weights.reshape(-1, log_weights.shape[-1]), log_weights.shape[:-1]
+        alphas = np.broadcast_to(self._value(alpha), lead).reshape(-1)
+        step = max(1, int(CELLS // (flat.shape[1] * POINTS)))
+        pieces = [slice(begin, begin + step) for begin in range(0, len(flat), step)]
+        found = [self.log_density_unordered(flat[piece], alphas[piece]) for piece in pieces]
+        return np.concatenate(found).reshape(lead)
 
     def draw_given_counts(self, counts, rng, alpha=None):
         """Break sticks V_k ~ Beta(1 - d + N_k, alpha + k d + the rows after k) (Ishwaran & James 2001, sec. 5.2)."""
@@ -156,7 +169,8 @@ class StickBreaking(WeightsPrior):
         alpha: Any = pt.as_tensor_variable(self._variable())
         weights: Any = pm.Dirichlet("weights", np.ones(n_components), dims="cluster")
         flat = float(gammaln(n_components))  # log density of Dirichlet(1), which stands in for the variable's own
-        pm.Potential("weights_prior", self.log_density_unordered(pt.log(weights), alpha) - flat)
+        density: Any = self.log_density_unordered(pt.log(weights), alpha)
+        pm.Potential("weights_prior", density - flat)
         return weights
 
     def truncation_mass(self, n_components: int, alpha=None) -> np.ndarray:

@@ -146,6 +146,42 @@ def near(draws, truth, what, limit=4.5):
     assert abs(z) < limit, (what, draws.mean(), truth, z)
 
 
+@pytest.mark.parametrize(("alpha", "discount"), [(1.5, 0.0), (0.4, 0.35)], ids=["Dirichlet", "Pitman-Yor"])
+def test_posterior_under_sticks_is_that_of_all_labels(alpha, discount):
+    """Five counts, a stick broken in four: P(K_plus), and of each weight in its place on the stick the expectation.
+
+    Every labelling has the probability of its sticks, integrated one by one, and of its rows. Within 4.5 errors.
+    """
+    component, x, exact = CASES["poisson"]
+    x, size = x[:5], 4
+    mixture = bm.Mixture(component, size, weights=bm.StickBreaking(alpha, discount=discount))
+    start = bm.Fit.from_parameters(mixture, weights=np.ones(size) / size, mu=[1.0, 4.0, 6.0, 9.0])
+    fit = bm.gibbs(mixture, x, draws=4000, thin=2, random_seed=6, init=start, **QUIET)
+    k = np.arange(1, size)
+    a, b = 1.0 - discount, alpha + discount * k
+    occupied, total, density = np.zeros(size + 1), 0.0, 0.0
+    marginal = {}
+    for label in itertools.product(range(size), repeat=len(x)):
+        n = np.bincount(label, minlength=size)
+        after = np.cumsum(n[::-1])[::-1][1:]
+        log_p = (special.betaln(a + n[:-1], b + after) - special.betaln(a, b)).sum()
+        clusters = [tuple(np.flatnonzero(np.equal(label, c))) for c in range(size)]
+        for rows in clusters:
+            if rows not in marginal:
+                one_more = exact.log_marginal(np.append(x[list(rows)], x[0]))
+                marginal[rows] = (own := exact.log_marginal(x[list(rows)])), math.exp(one_more - own)
+        p = math.exp(log_p + sum(marginal[rows][0] for rows in clusters))
+        broken = np.append((a + n[:-1]) / (a + n[:-1] + b + after), 1.0)
+        weights = broken * np.append(1.0, np.cumprod(1.0 - broken[:-1]))
+        occupied[np.sum(n > 0)] += p
+        density += p * sum(w * marginal[rows][1] for w, rows in zip(weights, clusters, strict=True))
+        total += p
+    for c in range(1, size + 1):
+        near(fit.tree["sample_stats/K_plus"].values == c, occupied[c] / total, ("K_plus", c))
+    near(np.exp(fit.tree["log_likelihood/x"].values[..., 0]), density / total, "density")
+    assert 0.1 < float(fit.tree["sample_stats/exchange_rate"].mean()) < 0.9
+
+
 # -- the number of components -------------------------------------------------------------------------------------------------
 def partitions(n):
     """All partitions of n rows, as tuples of tuples."""
@@ -190,6 +226,19 @@ def test_posterior_of_k_is_that_of_all_partitions(dynamic):
     assert fit.message.startswith("K_plus: ")
     assert f"{commonest} ({(sampled['K_plus'].values == commonest).mean():.2f})" in fit.message
     np.testing.assert_allclose(fit.tree["posterior/weights"].values.sum(axis=-1), 1.0, rtol=1e-12)
+
+
+def test_a_random_number_of_components_has_no_log_prior():
+    """The other groups are those of one K_plus alone, which no prior of a mixture describes; a fixed number has one."""
+    component, x, _ = CASES["poisson"]
+    options = {"draws": 50, "tune": 20, "random_seed": 1, **QUIET}
+    for weights in (bm.MFM(), bm.Dirichlet(pz.Gamma(2, 2))):
+        assert "log_prior" not in bm.gibbs(bm.Mixture(component, 4, weights=weights), x, **options).tree.children
+    fixed = bm.gibbs(bm.Mixture(component, 2), x, **options)
+    parts = fixed.tree["log_prior"].dataset
+    stats_of = fixed.tree["sample_stats"].dataset
+    total = sum(parts[name].values for name in parts.data_vars)
+    np.testing.assert_allclose(total, (stats_of["lp"] - stats_of["log_likelihood"]).values, rtol=1e-9)
 
 
 def test_random_concentration_of_a_fixed_number_of_components():
@@ -237,6 +286,12 @@ JOINT = {
         bm.MFM(0.8),
     ),
     "fixed": (bm.MvNormal(mu=pz.Normal(1, 2), cov=WISHART), bm.Dirichlet([0.5, 1.0, 2.0])),
+    "process": (bm.MvNormal(mu=pz.Normal(1, 2), cov=WISHART), bm.StickBreaking(0.7)),
+    "discount": (bm.MvNormal(mu=pz.Normal(1, 2), cov=WISHART), bm.StickBreaking(-0.1, discount=0.3)),
+    "random process": (
+        bm.Normal(mu=pz.Normal(1, 2), sigma=bm.HierarchicalInverseGamma(2.5, HYPER)),
+        bm.StickBreaking(ALPHA, discount=0.2),
+    ),
 }  # fmt: skip
 
 
@@ -247,7 +302,7 @@ def test_getting_it_right(case):
     Functions of the parameters have their prior expectations within 4.5 Monte Carlo errors.
     """
     component, weights = JOINT[case]
-    largest = 3 if isinstance(weights, bm.Dirichlet) else 5
+    largest = 5 if isinstance(weights, bm.MFM) else 3
     mixture = bm.Mixture(component, largest, weights=weights)
     rng = np.random.default_rng(5)
     d = 2 if component.multivariate else 1
@@ -258,7 +313,7 @@ def test_getting_it_right(case):
     record = Record(
         np.empty((1, largest)), np.empty((1, *state.location.shape)), np.empty((1, *state.spread.shape)),
         np.empty((1, *state.scale.shape)),
-        np.empty((1, largest), dtype=bool), np.empty((1, 2), dtype=np.int64), np.empty(1), np.empty(1), np.empty(1),
+        np.empty((1, largest), dtype=bool), np.empty((1, 2), dtype=np.int64), *np.empty((4, 1)),
     )  # fmt: skip
     seen = []
     current = problem.problem._replace(counts=np.empty(0, dtype=np.int64))
@@ -283,8 +338,9 @@ def _start(case, d):
     if case == "poisson":
         return {"weights": np.ones(2) / 2, "mu": np.array([1.0, 3.0])}
     if d == 1:
-        return {"weights": np.ones(2) / 2, "mu": np.array([0.0, 2.0]), "sigma": np.ones(2)}
-    size = 3 if case in ("fixed", "diag") else 2
+        size = 3 if case == "random process" else 2
+        return {"weights": np.ones(size) / size, "mu": np.arange(2.0 * size)[::2], "sigma": np.ones(size)}
+    size = 3 if case in ("fixed", "diag", "process", "discount") else 2
     return {
         "weights": np.ones(size) / size,
         "mu": np.arange(2.0 * size).reshape(size, 2),
@@ -296,9 +352,11 @@ def _functions(problem, state):
     k = int(state.n_components[0])
     params = problem.params(state.log_weights[:k], state.location[:k], state.spread[:k])
     values = {"log weight of the first": state.log_weights[0] if problem.problem.kind == 0 else 0.0, "K": k}
+    if problem.problem.kind == 3:
+        values = {f"log weight {i}": state.log_weights[i] for i in range(k)}
     values |= {
         "K is 1": k == 1,
-        "log alpha": math.log(state.alpha[0]),
+        "log alpha": math.log(abs(state.alpha[0])),  # below zero where there is a discount
         "log rate": math.log(state.scale[0, 0]) if problem.hyper_name and len(state.scale[0]) == 1 else 0.0,
     }
     if problem.problem.layout == 2:
@@ -332,6 +390,8 @@ def _expected(case, mixture, name):
         p /= p.sum()
         return p[0] if name == "K is 1" else p @ np.arange(1, largest + 1)
     rate = special.digamma(3) - math.log(2)  # of the logarithm of Gamma(3, 2)
+    if name.startswith("log weight ") and case != "fixed":
+        return _log_stick(mixture.weights, int(name[-1]), largest)
     return {
         "log alpha": special.digamma(2) - math.log(2),
         "log rate": rate,
@@ -348,6 +408,18 @@ def _expected(case, mixture, name):
         "precision 11": 4.5 * np.linalg.inv(WISHART.psi)[0, 0],
         "precision 12": 4.5 * np.linalg.inv(WISHART.psi)[0, 1],
     }[name]
+
+
+def _log_stick(prior, i, size):
+    """Expected log weight i of a stick broken in `size`, from those of V_k ~ Beta(1 - d, alpha + k d)."""
+    alpha, p = np.array([prior.alpha]), np.ones(1)
+    if prior.hyper:  # Gamma(2, 2)
+        alpha = np.geomspace(1e-8, 30, 4000)
+        p = special.softmax(stats.gamma(2, scale=0.5).logpdf(alpha) + np.log(alpha))
+    k = np.arange(1, size)[:, None]
+    a, b = 1.0 - prior.discount, alpha + k * prior.discount
+    left, right = special.digamma(a) - special.digamma(a + b), special.digamma(b) - special.digamma(a + b)
+    return float(p @ (right[:i].sum(axis=0) + (left[i] if i < size - 1 else 0.0)))
 
 
 def _log_det(nu):

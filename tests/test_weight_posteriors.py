@@ -131,6 +131,22 @@ def test_nuts_finds_the_concentration_and_the_weights(fitted):
     np.testing.assert_array_equal(fit.n_occupied(), [0, 1])
 
 
+def test_gibbs_draws_sticks_and_their_concentration():
+    """Against the same integrals as NUTS; the prior is that of the sticks averaged over their orders, as it has it."""
+    prior = PRIORS["sticks"]
+    fit = bm.gibbs(mixture_of(prior), COUNTS, random_seed=2, progressbar=False)
+    alpha, smaller = exact(prior)
+    posterior, stats = fit.tree["posterior"].dataset, fit.tree["sample_stats"].dataset
+    near(posterior["concentration"], alpha)
+    near(posterior["weights"].min("cluster"), smaller)
+    assert "cut off at 2 components" in fit.message
+    assert stats["concentration"].equals(posterior["concentration"])
+    parts = fit.tree["log_prior"].dataset
+    assert set(parts.data_vars) == {"weights", "concentration", "mu"}
+    total = sum(parts[name].values for name in parts.data_vars)
+    np.testing.assert_allclose(total, (stats["lp"] - stats["log_likelihood"]).values, rtol=1e-9)
+
+
 def test_the_concentration_is_in_the_tables_and_survives_relabelling_and_files(fitted, tmp_path):
     prior, fit = fitted
     assert "concentration" in fit.summary().index and "concentration" in az.summary(fit.tree).index

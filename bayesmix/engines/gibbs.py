@@ -15,12 +15,13 @@ from ..labels.verdict import DRAWS_FOR_RHAT, ESS_PER_CHAIN, RHAT, RHAT_MOST
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
 from ..relabelling import relabel
-from ..weight_priors import Dirichlet
+from ..stick_breaking import StickBreaking
+from ..weight_priors import CONCENTRATION, Dirichlet
 from ..whole_numbers import check_whole, is_whole
 from .gibbs_kernels import Record, allocate, run
 from .gibbs_problem import Setup, few_components, setup
 from .interrupts import finishing
-from .nuts import NATS_OF_MODES, starting_points
+from .nuts import NATS_OF_MODES, notes_on_weights, starting_points
 from .progress import display
 from .starts import start
 
@@ -28,6 +29,7 @@ TUNE = 500  # draws thrown away
 THIN_RANDOM = 10  # sweeps for one draw where the number of components is random
 PIECE = 0.05  # seconds of compiled work between looks at the clock and at Ctrl-C
 PIECE_CELLS = 2e6  # most numbers recorded in that time
+KEPT_OF_ALL = ("scale", "n_components", "alpha", "log_likelihood", "log_prior", "exchanged")  # one for each draw
 
 
 def gibbs(
@@ -54,7 +56,9 @@ def gibbs(
 
     Priors must be conditionally conjugate, as the defaults are: normal for means, `ScaledInverseChiSquared` or
     `HierarchicalInverseGamma` for standard deviations, `InverseWishart` for covariance matrices, Gamma or
-    `HierarchicalGamma` for Poisson rates; `Dirichlet` or `MFM` for the weights, the concentration fixed or random.
+    `HierarchicalGamma` for Poisson rates; `Dirichlet`, `MFM` or `StickBreaking` for the weights, the concentration fixed
+    or random. Sticks are broken as Ishwaran & James (2001, sec. 5.2) do, and components exchange their places among
+    them (Papaspiliopoulos & Roberts 2008).
 
     Parameters
     ----------
@@ -88,12 +92,13 @@ def gibbs(
         Groups as of `bayesmix.nuts`; ``sample_stats`` holds ``K_plus``, the number of occupied components of the sampled
         partition, ``log_likelihood``, and ``lp``, the log posterior up to a constant, both marginal over allocations; where
         they are random also ``K``, ``concentration`` and ``sigma_rate`` or ``mu_rate``, the rate shared by a
-        hierarchical prior.
+        hierarchical prior; with `StickBreaking` also ``exchange_rate``, the share of exchanges that were accepted.
 
-        With a random number of components, or a random concentration, ``sample_stats`` is the main result: it has all
-        draws, and ``fit.message`` begins with the posterior of K_plus. The other groups, and ``fit.mixture``, are those
-        of the commonest K_plus: draws with so many occupied components, as many of each chain, these components alone,
-        relabelled, with weights that sum to 1. An interrupt (Ctrl-C) ends sampling and keeps the draws made so far.
+        With a random number of components, or a random concentration of `Dirichlet`, ``sample_stats`` is the main
+        result: it has all draws, and ``fit.message`` begins with the posterior of K_plus. The other groups, and
+        ``fit.mixture``, are those of the commonest K_plus: draws with so many occupied components, as many of each
+        chain, these components alone, relabelled, with weights that sum to 1; there is no group ``log_prior``. An
+        interrupt (Ctrl-C) ends sampling and keeps the draws made so far.
 
     Raises
     ------
@@ -137,6 +142,9 @@ def gibbs(
         if problem.random_partition:
             return _conditional_fit(problem, checked, sampled, stats, attrs, rng)
         values = _parameters(problem, sampled, [np.arange(length)] * len(sampled))
+        if mixture.weights.hyper:
+            values[CONCENTRATION] = stats[CONCENTRATION].values
+        attrs["notes"] = " ".join(filter(None, (notes, notes_on_weights(mixture, checked, values))))
         fit = Fit.assemble(mixture, checked, draws=values, groups={"sample_stats": stats}, attrs=attrs, rng=rng)
         return relabel(fit)
 
@@ -184,6 +192,7 @@ class Chain:
     alpha: np.ndarray  # (draw,)
     log_likelihood: np.ndarray  # (draw,)
     log_prior: np.ndarray  # (draw,)
+    exchanged: np.ndarray  # (draw,)
 
     def cut(self, length: int) -> "Chain":
         """The first draws."""
@@ -247,7 +256,7 @@ def _run_chain(problem: Setup, state, rng, draws, tune, thin, told: _Progress, i
             log_weights=np.empty((size, room)), location=np.empty((size, room, d)), spread=np.empty((size, room, d, e)),
             scale=np.empty((size, d, e)), occupied=np.empty((size, room), dtype=bool),
             n_components=np.empty((size, 2), dtype=np.int64), alpha=np.empty(size), log_likelihood=np.empty(size),
-            log_prior=np.empty(size),
+            log_prior=np.empty(size), exchanged=np.empty(size),
         )  # fmt: skip
         begun = time.perf_counter()
         run(rng, problem.problem, state, record, thin, adapt)
@@ -278,7 +287,7 @@ def _kept(problem: Setup, record) -> dict:
         "location": record.location[shown],
         "spread": record.spread[shown],
         "sizes": shown.sum(axis=1),
-        **{name: getattr(record, name) for name in ("scale", "n_components", "alpha", "log_likelihood", "log_prior")},
+        **{name: getattr(record, name) for name in KEPT_OF_ALL},
     }
 
 
@@ -304,16 +313,21 @@ def _statistics(problem: Setup, sampled: list[Chain]) -> xr.Dataset:
 
     n_components = stacked("n_components")
     coords: dict = {"chain": np.arange(len(sampled)), "draw": np.arange(n_components.shape[1])}
-    log_likelihood = stacked("log_likelihood")
+    log_likelihood, log_prior, weights = stacked("log_likelihood"), stacked("log_prior"), problem.mixture.weights
+    if isinstance(weights, StickBreaking):
+        log_weights = stacked("log_weights").reshape(*log_prior.shape, -1)
+        log_prior += weights.log_density_unordered(log_weights, stacked("alpha"))
     values = {
-        "lp": log_likelihood + stacked("log_prior"),
+        "lp": log_likelihood + log_prior,
         "log_likelihood": log_likelihood,
         "K_plus": n_components[..., 1],
     }
-    if not problem.mixture.weights.fixed_n_components:
+    if not weights.fixed_n_components:
         values["K"] = n_components[..., 0]
-    if problem.mixture.weights.hyper:
-        values["concentration"] = stacked("alpha")
+    if isinstance(weights, StickBreaking):
+        values["exchange_rate"] = stacked("exchanged")
+    if weights.hyper:
+        values[CONCENTRATION] = stacked("alpha")
     variables: dict = {name: (("chain", "draw"), value) for name, value in values.items()}
     if problem.hyper_name:
         scale, dims = stacked("scale"), ("chain", "draw", "feature", "feature_2")
@@ -348,6 +362,7 @@ def _conditional_fit(problem: Setup, checked, sampled, stats, attrs, rng) -> Fit
         said += f" Only {length} draws of each chain have {k_plus} occupied components; draw more."
     groups = {"sample_stats": stats}
     fit = Fit.assemble(given, checked, draws=draws, groups=groups, attrs=attrs, rng=rng)
+    fit = Fit(fit.mixture, fit.tree.drop_nodes("log_prior", errors="ignore"))  # not the prior that was sampled under
     chains = f"{len(kept)} chain{'s' * (len(kept) > 1)}" + f" of {len(sampled)}" * (len(kept) < len(sampled))
     share = f"Given K_plus = {k_plus} ({chains}, {length} draws each, weights rescaled to sum to 1): "
     if length < 4 or (len(kept) == 1 and length < 8):

@@ -16,7 +16,8 @@ layout      location, factor, spread                scale                       
 
 mu ~ Normal(location_prior[0], 1 / location_prior[1]) whatever the spread. A `scale` with a Gamma or Wishart prior of its
 own is drawn too. The order of a sweep is that of Frühwirth-Schnatter, Malsiner-Walli & Grün (2021, algorithm 1), which for a fixed
-number of components is the sampler of Diebolt & Robert (1994): empty components come after the hyperparameters.
+number of components is the sampler of Diebolt & Robert (1994): empty components come after the hyperparameters. With weights
+broken off a stick, components exchange their places on it after the rows were allocated.
 """
 
 import math
@@ -28,16 +29,19 @@ import numpy as np
 from ..likelihood.kernel import _FAST, BLOCK, HALF_LOG_2PI, _exp_nonpositive
 from .telescope import (
     DYNAMIC,
+    STICKS,
     VECTOR,
     draw_alpha,
+    draw_log_sticks,
     draw_log_weights,
     draw_n_components,
     log_alpha_prior,
     log_dirichlet,
     log_gamma_draw,
+    log_sticks,
 )
 
-KERNEL_VERSION = 3  # of bayesmix.likelihood.kernel and telescope: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 4  # of bayesmix.likelihood.kernel and telescope: Numba's cache on disk looks at this file only
 SCALE, FACTOR, RATE = range(3)
 SINGLY = 4  # repetitions of a row up to which each is drawn by itself; above, numbers by component are drawn
 TINY = 1e-290  # least rate: of a Gamma prior with a small shape, draws can be zero in floating point
@@ -61,7 +65,7 @@ class Problem(NamedTuple):
     kind: int  # of the concentrations: see `telescope`
     concentration: np.ndarray  # (component,), for kind VECTOR
     log_prior_k: np.ndarray  # (component,) log prior of K = 1, 2, ...; -inf for all but one where K is fixed
-    alpha_prior: np.ndarray  # (4,) code and hyperparameters; code 0: alpha is fixed
+    alpha_prior: np.ndarray  # (5,) code and hyperparameters; code 0: alpha is fixed; the discount of sticks
 
 
 class State(NamedTuple):
@@ -78,6 +82,7 @@ class State(NamedTuple):
     n_components: np.ndarray  # (2,) whole numbers: K, and how many are occupied
     alpha: np.ndarray  # (1,)
     walk: np.ndarray  # (2,) of `draw_alpha`
+    exchanges: np.ndarray  # (2,) places of sticks: tried and made
 
 
 class Record(NamedTuple):
@@ -92,6 +97,7 @@ class Record(NamedTuple):
     alpha: np.ndarray  # (sweep,)
     log_likelihood: np.ndarray  # (sweep,) BEFORE the sweep: that of the draw before
     log_prior: np.ndarray  # (sweep,) after it
+    exchanged: np.ndarray  # (sweep,) share of the exchanges of sticks that were made
 
 
 # -- allocations ------------------------------------------------------------------------------------------------------------
@@ -243,6 +249,41 @@ def _occupied_first(state):
                         state.second[place, j, q], state.second[k, j, q] = state.second[k, j, q], 0.0
             place += 1
     return place
+
+
+@_compiled
+def _exchange(state, a, b):
+    """Give two components each other's place: parameters, rows and statistics."""
+    state.n[a], state.n[b] = state.n[b], state.n[a]
+    for j in range(state.location.shape[1]):
+        state.location[a, j], state.location[b, j] = state.location[b, j], state.location[a, j]
+        state.first[a, j], state.first[b, j] = state.first[b, j], state.first[a, j]
+        for q in range(state.factor.shape[2]):
+            state.factor[a, j, q], state.factor[b, j, q] = state.factor[b, j, q], state.factor[a, j, q]
+            state.spread[a, j, q], state.spread[b, j, q] = state.spread[b, j, q], state.spread[a, j, q]
+            state.second[a, j, q], state.second[b, j, q] = state.second[b, j, q], state.second[a, j, q]
+
+
+@_inlined
+def _exchange_sticks(rng, problem, state):
+    """Metropolis steps on the order of the sticks: any two components in turn with two neighbours, K times each."""
+    size, discount = state.n_components[0], problem.alpha_prior[4]
+    here = log_sticks(state.n, size, state.alpha[0], discount)
+    for i in range(2 * size):
+        if i % 2 == 0:
+            a = min(int(rng.random() * size), size - 1)
+            b = (a + 1 + min(int(rng.random() * (size - 1)), size - 2)) % size
+        else:
+            a = min(int(rng.random() * (size - 1)), size - 2)
+            b = a + 1
+        state.n[a], state.n[b] = state.n[b], state.n[a]
+        there = log_sticks(state.n, size, state.alpha[0], discount)
+        state.n[a], state.n[b] = state.n[b], state.n[a]
+        state.exchanges[0] += 1.0
+        if math.log(1.0 - rng.random()) < there - here:
+            _exchange(state, a, b)
+            here = there
+            state.exchanges[1] += 1.0
 
 
 # -- parameters -------------------------------------------------------------------------------------------------------------
@@ -474,11 +515,13 @@ def _concentrations(problem, state):
 def log_prior_density(problem, state):
     """Log prior density of all K components' parameters, the weights, K, alpha and the random rates.
 
-    That of sigma, not of sigma^2; of inverse Wishart matrices without the constants that depend on nu and D alone.
+    That of sigma, not of sigma^2; of inverse Wishart matrices without the constants that depend on nu and D alone. Not
+    that of weights broken off a stick, which has no name for the components only when all orders are averaged.
     """
     n_components, n_features = state.n_components[0], problem.x.shape[0]
-    value = log_dirichlet(state.log_weights, _concentrations(problem, state), n_components)
-    value += problem.log_prior_k[n_components - 1]
+    value = problem.log_prior_k[n_components - 1]
+    if problem.kind != STICKS:
+        value += log_dirichlet(state.log_weights, _concentrations(problem, state), n_components)
     if problem.alpha_prior[0] != 0.0:
         value += log_alpha_prior(state.alpha[0], problem.alpha_prior)
     for j in range(problem.hyper.shape[1] if problem.layout != FACTOR else 0):
@@ -517,7 +560,9 @@ def sweep(rng, problem, state, adapt):
     Returns the log-likelihood at the state that it starts from. K = n_components[0] <= the room there is.
     """
     log_likelihood = allocate(rng, problem, state)
-    if problem.kind != VECTOR:
+    if problem.kind == STICKS:
+        _exchange_sticks(rng, problem, state)
+    elif problem.kind != VECTOR:
         _occupied_first(state)
     occupied = 0
     for k in range(state.n_components[0]):
@@ -527,8 +572,10 @@ def sweep(rng, problem, state, adapt):
     _draw_hyperparameters(rng, problem, state)
     if problem.kind != VECTOR:
         alpha, kind = state.alpha[0], problem.kind
-        n_components = draw_n_components(rng, state.n, occupied, alpha, kind, problem.log_prior_k)
-        state.n_components[0] = n_components
+        n_components = state.n_components[0]
+        if kind != STICKS:
+            n_components = draw_n_components(rng, state.n, occupied, alpha, kind, problem.log_prior_k)
+            state.n_components[0] = n_components
         if problem.alpha_prior[0] != 0.0:
             alpha = draw_alpha(
                 rng, state.n, occupied, n_components, kind, problem.alpha_prior, alpha, state.walk, adapt
@@ -537,7 +584,10 @@ def sweep(rng, problem, state, adapt):
     for k in range(state.n_components[0]):
         if state.n[k] <= 0.0:
             _draw_empty(rng, problem, state, k)
-    draw_log_weights(rng, _concentrations(problem, state), state.n, state.n_components[0], state.log_weights)
+    if problem.kind == STICKS:
+        draw_log_sticks(rng, state.n, state.n_components[0], state.alpha[0], problem.alpha_prior[4], state.log_weights)
+    else:
+        draw_log_weights(rng, _concentrations(problem, state), state.n, state.n_components[0], state.log_weights)
     return log_likelihood
 
 
@@ -545,6 +595,7 @@ def sweep(rng, problem, state, adapt):
 def run(rng, problem, state, record, thin, adapt):
     """Fill a record, with `thin` sweeps for each entry."""
     for i in range(len(record.alpha)):
+        state.exchanges[:] = 0.0
         for j in range(thin):
             log_likelihood = sweep(rng, problem, state, adapt)
             if j == 0:
@@ -557,3 +608,4 @@ def run(rng, problem, state, record, thin, adapt):
         record.occupied[i] = state.n > 0.0
         record.n_components[i] = state.n_components
         record.alpha[i] = state.alpha[0]
+        record.exchanged[i] = state.exchanges[1] / max(state.exchanges[0], 1.0)

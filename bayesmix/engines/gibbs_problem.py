@@ -20,9 +20,10 @@ from ..priors import (
     ScaledInverseChiSquared,
     gamma_of,
 )
+from ..stick_breaking import StickBreaking
 from ..weight_priors import Dirichlet
 from .gibbs_kernels import FACTOR, RATE, SCALE, Problem, State
-from .telescope import DYNAMIC, STATIC, VECTOR
+from .telescope import DYNAMIC, STATIC, STICKS, VECTOR
 
 LAYOUTS = {"scale": SCALE, "factor": FACTOR, "rate": RATE}
 MOST_AT_START = 10  # components at the start of a chain whose number of components is random
@@ -46,8 +47,12 @@ class Setup:
 
     @property
     def random_partition(self) -> bool:
-        """Is the number of components random, by itself or through that of the occupied ones (random concentration)?"""
-        return not self.mixture.weights.fixed_n_components or bool(self.mixture.weights.hyper)
+        """Is the number of components random, by itself or through that of the occupied ones (random concentration)?
+
+        Not of a process cut off at `room` components, all of which are shown.
+        """
+        prior = self.mixture.weights
+        return not prior.fixed_n_components or (bool(prior.hyper) and not isinstance(prior, StickBreaking))
 
     def state(self, params: dict, rng: np.random.Generator) -> State:
         """A chain's first state: parameters as they are, hyperparameters drawn from their priors."""
@@ -70,7 +75,8 @@ class Setup:
         return State(
             location=location, factor=factor, spread=spread, scale=scale, log_weights=log_weights, n=np.zeros(room),
             first=np.zeros((room, d)), second=np.zeros((room, d, e)), n_components=np.array([k, k]),
-            alpha=np.array([max(float(alpha), 1e-100)]), walk=np.array([0.0, 0.0]),
+            alpha=np.array([max(float(alpha), 1e-100) if isinstance(prior, Prior) else float(alpha)]),
+            walk=np.array([0.0, 0.0]), exchanges=np.zeros(2),
         )  # fmt: skip
 
     def params(self, log_weights: np.ndarray, location: np.ndarray, spread: np.ndarray) -> dict:
@@ -195,9 +201,11 @@ def _hyper(prior, size) -> np.ndarray:
 def _weights_prior(mixture):
     """Kind of the concentrations, their values, log prior of K, and prior of alpha as the kernel has them."""
     prior, k = mixture.weights, mixture.n_components
-    if not isinstance(prior, Dirichlet | MFM):
-        raise ValueError(f"the prior of the weights is {prior}; bm.gibbs takes bm.Dirichlet and bm.MFM; use bm.nuts.")
-    alpha_prior = np.zeros(4)
+    if not isinstance(prior, Dirichlet | MFM | StickBreaking):
+        raise ValueError(
+            f"the prior of the weights is {prior}; bm.gibbs takes bm.Dirichlet, bm.MFM and bm.StickBreaking; use bm.nuts."
+        )
+    alpha_prior = np.zeros(5)
     if prior.hyper:
         found = _entry_prior(prior.alpha, POSITIVE)
         if found is None:
@@ -212,6 +220,9 @@ def _weights_prior(mixture):
         return DYNAMIC if prior.dynamic else STATIC, np.ones(k), log_prior_k, alpha_prior
     log_prior_k = np.full(k, -np.inf)
     log_prior_k[-1] = 0.0
+    if isinstance(prior, StickBreaking):
+        alpha_prior[4] = prior.discount
+        return STICKS, np.ones(k), log_prior_k, alpha_prior
     if prior.exchangeable and prior.hyper:
         return STATIC, np.ones(k), log_prior_k, alpha_prior
     return VECTOR, prior.concentration(k), log_prior_k, alpha_prior

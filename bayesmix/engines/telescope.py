@@ -8,6 +8,14 @@ N_1, ..., N_{K_+} rows the probability (Frühwirth-Schnatter, Malsiner-Walli & G
 
 with gamma = alpha in a static and gamma = alpha / K in a dynamic mixture. K and alpha depend on the data through the
 partition alone: the telescoping sampler draws both from this formula, without moves between dimensions.
+
+Weights broken off a stick, :math:`V_k \sim \mathrm{Beta}(1 - d, \alpha + k d)`, depend on the order of the components, and
+labels :math:`z` have the probability (Ishwaran & James 2001, sec. 5.2, with the sticks integrated out)
+
+.. math:: p(z \mid \alpha) = \prod_{k<K} \frac{B(1 - d + N_k, \alpha + k d + N_{k+1} + \dots + N_K)}
+          {B(1 - d, \alpha + k d)},
+
+from which alpha is drawn, and by which two components exchange their places (Papaspiliopoulos & Roberts 2008).
 """
 
 import math
@@ -18,7 +26,7 @@ import numpy as np
 from ..posterior.kernel import log_prior
 
 KERNEL_VERSION = 3  # of bayesmix.posterior.kernel: Numba's cache on disk looks at this file only
-VECTOR, STATIC, DYNAMIC = range(3)  # concentrations: one for each component; alpha for each; alpha / K for each
+VECTOR, STATIC, DYNAMIC, STICKS = range(4)  # one concentration for each component; alpha for each; alpha / K; sticks
 TARGET_ACCEPTANCE = 0.44  # of a random walk in one dimension (Gelman, Roberts & Gilks 1996)
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 
@@ -78,6 +86,41 @@ def log_partition(n, occupied, n_components, concentration):
 
 
 @_compiled
+def _log_beta(a, b):
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+@_compiled
+def log_sticks(n, size, alpha, discount):
+    """Log probability of labels with these rows `n` in each of `size` components, the sticks integrated out."""
+    value, after = 0.0, 0.0
+    for i in range(1, size):
+        after += n[size - i]
+        k = size - i  # the stick, counted from 1
+        a, b = 1.0 - discount, alpha + k * discount
+        value += _log_beta(a + n[k - 1], b + after) - _log_beta(a, b)
+    return value
+
+
+@_compiled
+def draw_log_sticks(rng, n, size, alpha, discount, out):
+    """Log weights broken off a stick, V_k ~ Beta(1 - d + N_k, alpha + k d + the rows after k), into `out`."""
+    after = 0.0
+    for k in range(size):
+        after += n[k]
+    rest = 0.0
+    for k in range(size - 1):
+        after -= n[k]
+        left = log_gamma_draw(rng, 1.0 - discount + n[k])
+        right = log_gamma_draw(rng, alpha + (k + 1) * discount + after)
+        top = max(left, right)
+        whole = top + math.log(math.exp(left - top) + math.exp(right - top))
+        out[k] = rest + left - whole
+        rest += right - whole
+    out[size - 1] = rest
+
+
+@_compiled
 def draw_n_components(rng, n, occupied, alpha, kind, log_prior_k):
     """K given the partition and alpha: log_prior_k (K_max,) is the log probability of K = 1, 2, ..., up to a constant."""
     score = np.full(len(log_prior_k), -np.inf)
@@ -98,10 +141,12 @@ def draw_n_components(rng, n, occupied, alpha, kind, log_prior_k):
 
 @_compiled
 def _log_alpha_density(log_alpha, n, occupied, n_components, kind, prior):
-    """Log density of log alpha given the partition and K; prior holds code, p, q, r of `posterior.kernel`."""
+    """Log density of log alpha given the partition and K; prior holds code, p, q, r of `posterior.kernel`, and d."""
     alpha = math.exp(log_alpha)
     if not 1e-300 < alpha < 1e300:
         return -np.inf
+    if kind == STICKS:
+        return log_alpha_prior(alpha, prior) + log_alpha + log_sticks(n, n_components, alpha, prior[4])
     each = alpha / n_components if kind == DYNAMIC else alpha
     return log_alpha_prior(alpha, prior) + log_alpha + log_partition(n, occupied, n_components, each)
 
