@@ -481,6 +481,19 @@ def test_faithful_agrees_with_nuts():
     np.testing.assert_allclose(lp, ours.tree["log_likelihood/x"].sum("obs").values, rtol=1e-10)
 
 
+def test_too_many_components_mix_by_themselves():
+    """Five components for three groups, weights uniform: draws are thinned until what has no labels converges."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.poisson(1, 150), rng.poisson(8, 200), rng.poisson(25, 150)])
+    plain = bm.gibbs(bm.Mixture(bm.Poisson(), 5), x, thin=1, random_seed=1, **QUIET)
+    assert plain.tree.attrs["rhat_invariant"] > 1.01
+    fit = bm.gibbs(bm.Mixture(bm.Poisson(), 5), x, random_seed=1, **QUIET)
+    assert fit.tree.attrs["rhat_invariant"] < 1.01, fit.message
+    assert 10 <= fit.tree.attrs["thin"] <= 50
+    distinct = bm.gibbs(bm.Mixture(bm.Poisson(), 3), x, draws=100, random_seed=1, **QUIET)
+    assert distinct.tree.attrs["thin"] <= 2
+
+
 def test_too_many_components_empty_out():
     """Five components for three groups, sparse weights: K_plus is 3, and what has no labels converges."""
     rng = np.random.default_rng(0)

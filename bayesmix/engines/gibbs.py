@@ -27,6 +27,10 @@ from .starts import start
 
 TUNE = 500  # draws thrown away
 THIN_RANDOM = 10  # sweeps for one draw where the number of components is random
+TIMES = 3.0  # where it is fixed, draws for one that is independent, by an estimate that tends to be low: a verdict grants six
+MOST_SWEEPS = 50  # for one draw, unless asked for
+MOST_CELLS = 3e9  # rows x components x numbers of a density x sweeps: about a minute of one core
+LEAST_SEEN = 50  # tuning draws of a chain from which autocorrelation is told
 PIECE = 0.05  # seconds of compiled work between looks at the clock and at Ctrl-C
 PIECE_CELLS = 2e6  # most numbers recorded in that time
 KEPT_OF_ALL = ("scale", "n_components", "alpha", "log_likelihood", "log_prior", "exchanged")  # one for each draw
@@ -73,7 +77,10 @@ def gibbs(
     tune : int or "auto"
         Draws of each chain thrown away before. "auto" takes 500.
     thin : int or "auto"
-        Sweeps for one draw. "auto" takes 1, with a random number of components 10: that number changes slowly.
+        Sweeps for one draw. "auto" takes 10 with a random number of components, which changes slowly. Otherwise it
+        takes as many as make one draw in three independent, at most 50 and about a minute of work, as the second half
+        of the tuning draws shows of the log-likelihood and the sorted weights: 1 where components are distinct, more
+        where there are too many of them. Where it is more than 1, as many draws again are thrown away.
     chains : int
         Number of chains; at least 2, for R-hat 4.
     cores : int, optional
@@ -93,6 +100,7 @@ def gibbs(
         partition, ``log_likelihood``, and ``lp``, the log posterior up to a constant, both marginal over allocations; where
         they are random also ``K``, ``concentration`` and ``sigma_rate`` or ``mu_rate``, the rate shared by a
         hierarchical prior; with `StickBreaking` also ``exchange_rate``, the share of exchanges that were accepted.
+        Attribute ``thin`` holds the sweeps for one draw.
 
         With a random number of components, or a random concentration of `Dirichlet`, ``sample_stats`` is the main
         result: it has all draws, and ``fit.message`` begins with the posterior of K_plus. The other groups, and
@@ -114,7 +122,7 @@ def gibbs(
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")
     problem, rng = setup(mixture, checked), generator(random_seed)
     tune = _whole("tune", tune, 0, TUNE)
-    thin = _whole("thin", thin, 1, THIN_RANDOM if problem.random_partition else 1)
+    thin = _whole("thin", thin, 1, THIN_RANDOM if problem.random_partition else 0)
     started = time.perf_counter()
     streams = rng.spawn(chains)
     states = [
@@ -122,7 +130,10 @@ def gibbs(
         for params, stream in zip(_starts(problem, init, chains, rng, streams, progressbar), streams, strict=True)
     ]
     cores = min(chains, cores or available_cores())
-    sampled, interrupted = _run(problem, states, streams, draws, tune, thin, cores, progressbar)
+    more = tune
+    if thin == 0:
+        thin, more = _tune(problem, states, streams, draws, tune, cores, progressbar)
+    sampled, interrupted = _run(problem, states, streams, draws, more, thin, cores, progressbar)
     length = len(sampled[0].alpha)
     notes = ""
     if interrupted:
@@ -156,6 +167,31 @@ def _whole(name, value, least, auto) -> int:
     if not is_whole(value, least):
         raise ValueError(f'{name}={value!r} but it must be "auto" or a whole number, at least {least}.')
     return int(value)
+
+
+def _tune(problem: Setup, states, streams, draws, tune, cores, progressbar) -> tuple[int, int]:
+    """Run the tuning draws, a sweep each; sweeps for one draw, and draws still to be thrown away."""
+    if tune < 2 * LEAST_SEEN:
+        return 1, tune
+    seen = tune - tune // 2
+    sampled, interrupted = _run(problem, states, streams, seen, tune // 2, 1, cores, progressbar, "Gibbs tuning")
+    if interrupted:
+        raise KeyboardInterrupt("sampling was interrupted while chains were tuned: there is nothing to keep.")
+    cells = problem.data.n_obs * problem.room * problem.scale.size * draws * len(states)
+    most = min(MOST_SWEEPS, int(MOST_CELLS / cells))
+    thin = max(1, min(most, round(_autocorrelation(sampled) / TIMES)))
+    return thin, 0 if thin == 1 else tune
+
+
+def _autocorrelation(sampled: list["Chain"]) -> float:
+    """Draws for one that is independent, of the log-likelihood or a sorted weight, whichever is slowest."""
+    import arviz as az
+
+    shape = len(sampled), len(sampled[0].alpha)
+    weights = np.sort(np.exp([chain.log_weights.reshape(shape[1], -1) for chain in sampled]), axis=-1)
+    columns = [np.array([chain.log_likelihood for chain in sampled]), *np.moveaxis(weights, -1, 0)]
+    sizes = [float(az.ess(column)) for column in columns if np.all(np.ptp(column, axis=1) > 0)]
+    return shape[0] * shape[1] / min(sizes, default=np.inf)
 
 
 # -- where chains start -------------------------------------------------------------------------------------------------------
@@ -213,11 +249,13 @@ class _Progress:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def _run(problem: Setup, states, streams, draws, tune, thin, cores, progressbar) -> tuple[list[Chain], bool]:
+def _run(
+    problem: Setup, states, streams, draws, tune, thin, cores, progressbar, what="Gibbs draws"
+) -> tuple[list[Chain], bool]:
     """Run all chains in threads; the chains with draws to keep, cut to one length, and whether interrupted."""
     told, interrupted = _Progress([0] * len(states)), False
     with display(progressbar) as progress, ThreadPoolExecutor(cores) as pool:
-        task = None if progress is None else progress.add_task("Gibbs draws", total=len(states) * (tune + draws))
+        task = None if progress is None else progress.add_task(what, total=len(states) * (tune + draws))
         waiting = [
             pool.submit(_run_chain, problem, state, stream, draws, tune, thin, told, i)
             for i, (state, stream) in enumerate(zip(states, streams, strict=True))
