@@ -204,7 +204,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 
     while used < max_iter:
         start = place
-        first, tried = _step(likelihood, start, guard, rounding)
+        first, tried = _step(likelihood, start, guard, trace[-1] - rounding)
         used += tried
         if first is None or _has_collapsed(likelihood, first):
             return result(collapsed=True)
@@ -213,7 +213,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
         if previous_step and previous_step > NOISE:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         distance = step / (1.0 - max(rates))
-        if _fell(first, start, rounding):
+        if first.objective < (trace[-1] if likelihood.component.numeric else start.objective) - rounding:
             return result(converged=distance <= max(tol, 1e-6), stalled=True)
         place = first
         trace.append(max(place.objective, trace[-1]))
@@ -248,10 +248,10 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
             place = extrapolated
         else:
             longest = max(1.0, longest / 4.0)
-            second, _ = _step(likelihood, first, guard, rounding)
+            second, _ = _step(likelihood, first, guard, trace[-1] - rounding)
             if second is None or _has_collapsed(likelihood, second):
                 return result(collapsed=True)
-            if _fell(second, first, rounding):
+            if second.objective < first.objective - rounding:
                 distance = step / (1.0 - max(rates))
                 return result(converged=distance <= max(tol, 1e-6), stalled=True)
             place = second
@@ -350,21 +350,16 @@ def _params(likelihood, theta):
     return {"weights": weights / weights.sum()} | own
 
 
-def _fell(new, old, rounding):
-    """Did the objective fall by more than rounding in a sum of terms? EM cannot lower it otherwise."""
-    return new.objective < old.objective - rounding
-
-
 def _update(likelihood, place, guard):
     """One EM update: the M-step on the statistics found at a place."""
     n = place.statistics.n
     return {"weights": n / n.sum()} | likelihood.component.m_step(place.params, place.statistics, guard)
 
 
-def _step(likelihood, place, guard, rounding):
+def _step(likelihood, place, guard, least):
     """The place that one EM update leads to, and how many passes it took; None where there is no likelihood.
 
-    Where the M-step is one Newton step it may lead too far: it is halved until the objective does not fall.
+    Where the M-step is one Newton step it may lead too far: it is halved until the objective is not below `least`.
     """
     params = _update(likelihood, place, guard)
     new = _visit(likelihood, params, guard)
@@ -372,7 +367,7 @@ def _step(likelihood, place, guard, rounding):
         return new, 1
     theta = _coordinates(likelihood, params)
     for halvings in range(MOST_HALVINGS):
-        if new is not None and not _fell(new, place, rounding):
+        if new is not None and new.objective >= least:
             return new, 1 + halvings
         if theta is None:
             break
