@@ -761,7 +761,7 @@ def namespace(*arrays: Any) -> Any:
     """Functions that suit the arrays: PyTensor's if any of them is a PyTensor variable, otherwise NumPy's.
 
     All have ``exp, expm1, log, log1p, sqrt, sin, cos, abs, floor, where, equal, isnan, gammaln, digamma, log_ndtr,
-    log_i0e, logaddexp, xlogy, asarray``, with NumPy's and SciPy's meaning and broadcasting, so that a formula is
+    log_i0e, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and SciPy's meaning and broadcasting, so that a formula is
     written once; arrays have ``sum, max, logsumexp, softmax, cholesky, inverse_lower, diagonal, matvec`` besides.
     ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``. Symbols, `bayesmix.expressions`, are told from arrays too.
     PyTensor is imported only if somebody already has.
@@ -814,6 +814,11 @@ class _SharedFormulas:
         """``x log(y)``, and 0 where x is 0, also if y is 0 or infinite; gradients are finite there."""
         skip = self.equal(x, 0) & ((y <= 0) | (y >= np.inf))
         return x * self.log(self.where(skip, 1.0, y))
+
+    def xlog1py(self, x: Any, y: Any) -> Any:
+        """``x log(1 + y)``, and 0 where x is 0, also if y is -1 or infinite; gradients are finite there."""
+        skip = self.equal(x, 0) & ((y <= -1) | (y >= np.inf))
+        return x * self.log1p(self.where(skip, 0.0, y))
 
     def logaddexp(self, x: Any, y: Any) -> Any:
         """``log(exp(x) + exp(y))``; -inf where both are."""

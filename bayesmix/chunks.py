@@ -528,7 +528,7 @@ def _check(mixture: Mixture, streamed: Streamed, found: Found) -> None:
             raise
     component.check_priors(seen)
     try:
-        check_distinct_rows(seen, k)
+        check_distinct_rows(seen, 1 if component.mixes_to_itself else k)
     except ValueError as error:
         raise ValueError(str(error).replace(f"among {len(rows)} rows", f"among {found.n_counted} rows")) from None
     if streamed.sample.weights is not None:

@@ -109,7 +109,8 @@ class Mixture:
         check_enough_rows(checked, needed)
         self.component.check_data(checked, needed)
         self.component.check_priors(checked)
-        check_distinct_rows(checked, needed)
+        if not self.component.mixes_to_itself:
+            check_distinct_rows(checked, needed)
         if checked.weights is not None:
             warn_of_little_weight(self, checked, stacklevel=4)
         return checked

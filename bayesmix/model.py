@@ -82,7 +82,8 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
 
 def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
-    """Values of the free variables of `sampling_model` at these parameters, by variable name."""
+    """Values of the free variables of `sampling_model` at these parameters, or next to them, by variable name."""
+    params = params | mixture.component.inside(params)
     names = [parameter.name for parameter in mixture.component.parameters]
     values = mixture.weights.start_values(np.asarray(params["weights"], dtype=float))
     values |= {name: params[name] for name in mixture.weights.hyper if name in params}

@@ -20,7 +20,9 @@ class Oracle:
 
     scipy, pymc : parameters of one component -> SciPy's frozen distribution, PyMC's unnamed one
     moved : (params, offset, scale) -> parameters of ``scale * x + offset``; None where that makes no sense
+    offsets : what rows are moved by; 0 alone for families that can only be rescaled
     off_support : values whose density is zero
+    impossible : changed parameters, and values in the support of which the last is then impossible under all components
     """
 
     name: str
@@ -29,7 +31,9 @@ class Oracle:
     scipy: Callable
     pymc: Callable
     moved: Callable | None = None
+    offsets: tuple = (0.0, 1e6, -1e6)
     off_support: tuple = ()
+    impossible: tuple = ()
 
     def __str__(self):
         return self.name
@@ -103,6 +107,25 @@ def _moved_mvnormal(params, offset, scale):
     return params | {"mu": params["mu"] * scale + offset, "cov": params["cov"] * scale**2}
 
 
+def _positive(name: str, component, scipy, rescaled=None, **params) -> Oracle:
+    """A family on the positive line; `rescaled`: by which power of the scale each parameter changes."""
+
+    def moved(params, offset, scale):
+        return params | {name: params[name] * scale**power for name, power in rescaled.items()}
+
+    return Oracle(
+        name,
+        component,
+        {"weights": WEIGHTS} | {name: np.array(value) for name, value in params.items()},
+        scipy=scipy,
+        pymc=_pymc(name),
+        moved=None if rescaled is None else moved,
+        offsets=(0.0,),
+        off_support=(-1.0, -1e-9),
+        impossible=({}, (1.0, -1.0)),
+    )
+
+
 WEIGHTS = np.array([0.1875, 0.3125, 0.5])
 MEANS = np.array([[-2.0, 0.5, 1.0], [1.0, 3.0, -1.5], [4.0, -1.0, 0.25]])
 COVARIANCES = {
@@ -164,6 +187,19 @@ ROWS = [
         scipy=lambda p: stats.poisson(p["mu"]),
         pymc=_pymc("Poisson"),
         off_support=(-1.0, 0.5, 2.25, -0.5),
+        impossible=({"mu": np.zeros(3)}, (0.0, 1.0)),
+    ),
+    Oracle(
+        "Bernoulli",
+        bm.Bernoulli(),
+        {"weights": WEIGHTS, "p": np.array([0.125, 0.375, 0.75])},
+        scipy=lambda p: stats.bernoulli(p["p"]),
+        pymc=_pymc("Bernoulli"),
+        off_support=(-1.0, 0.5, 2.0),
+        impossible=({"p": np.zeros(3)}, (0.0, 1.0)),
+    ),
+    _positive(
+        "Exponential", bm.Exponential(), lambda p: stats.expon(scale=1 / p["lam"]), {"lam": -1}, lam=[4.0, 1.0, 0.125]
     ),
 ]
 

@@ -1,9 +1,13 @@
 """Families of components, one per file."""
 
 from .base import Component as Component
+from .bernoulli import Bernoulli
+from .exponential import Exponential
 from .mvnormal import MvNormal
 from .normal import Normal
 from .poisson import Poisson
 from .student_t import StudentT
 
-FAMILIES = {family.__name__: family for family in (Normal, MvNormal, Poisson, StudentT)}
+FAMILIES = {
+    family.__name__: family for family in (Normal, MvNormal, Poisson, StudentT, Bernoulli, Exponential)
+}

@@ -66,6 +66,9 @@ class Component(ABC):
     discrete: ClassVar[bool] = False
     multivariate: ClassVar[bool] = False
     numeric: ClassVar[bool] = False  # is the M-step one Newton step, and not the maximum?
+    # has the log density two derivatives in the parameters everywhere? If not, the M-step sees all rows
+    smooth: ClassVar[bool] = True
+    mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
     # of bayesmix.engines.loop; None: EM goes through `m_step`
@@ -123,6 +126,10 @@ class Component(ABC):
     @abstractmethod
     def rows(self, data: Data) -> Rows:
         """Prepare the data for the pass: repeated counts are collapsed, bases of the measure summed."""
+
+    def statistics(self, x: np.ndarray) -> np.ndarray:
+        """Sufficient statistics T of rows, (obs, feature) -> (obs, statistic), for the kernel ``linear``."""
+        return x
 
     @abstractmethod
     def kernel_arguments(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -207,6 +214,10 @@ class Component(ABC):
     @abstractmethod
     def coordinate_scale(self, params: dict) -> np.ndarray:
         """Length over which the density changes in each free coordinate (n_free,): a step for finite differences."""
+
+    def inside(self, params: dict) -> dict:
+        """Parameters next to these that a sampler can start from: none at the end of its interval."""
+        return params
 
     # -- priors --------------------------------------------------------------------------------------------------------
     @abstractmethod

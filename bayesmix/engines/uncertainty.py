@@ -71,8 +71,8 @@ def laplace(
     if not np.all(np.isfinite(theta)):
         return SamplingDistribution(
             None,
-            "There are no standard errors: the estimate lies on the boundary (a weight, rate or scale is zero), where "
-            'the information says nothing; use uncertainty="bootstrap", or fewer components.',
+            "There are no standard errors: the estimate lies on the boundary (a weight, rate or scale is zero, or a "
+            'probability 0 or 1), where the information says nothing; use uncertainty="bootstrap", or fewer components.',
         )
     information = likelihood.information(theta, guard)
     size = np.sqrt(np.abs(np.diag(information)))

@@ -173,7 +173,7 @@ class Likelihood:
         """Statistics for given responsibilities, taken about the parameters."""
         n = weighted.sum(axis=0)
         if self.component.kernel == "linear":
-            return Statistics(np.nan, n, weighted.T @ x, np.empty((len(n), 0)))
+            return Statistics(np.nan, n, weighted.T @ self.component.statistics(x), np.empty((len(n), 0)))
         mu = self.component.kernel_arguments(params)[0]
         first, second = [], []
         for k in range(len(n)):
