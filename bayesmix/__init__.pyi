@@ -6,7 +6,9 @@ from .comparison import Comparison as Comparison
 from .comparison import compare as compare
 from .components.base import Component as Component
 from .components.bernoulli import Bernoulli as Bernoulli
+from .components.binomial import Binomial as Binomial
 from .components.exponential import Exponential as Exponential
+from .components.geometric import Geometric as Geometric
 from .components.mvnormal import MvNormal as MvNormal
 from .components.normal import Normal as Normal
 from .components.poisson import Poisson as Poisson

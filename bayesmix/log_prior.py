@@ -6,7 +6,7 @@ from scipy.special import multigammaln  # pyright: ignore[reportAttributeAccessI
 
 from .arrays import Data
 from .mixture import Mixture
-from .priors import InverseWishart, Prior, ScaledInverseChiSquared
+from .priors import InverseWishart, Prior, ProportionalLogNormal, ScaledInverseChiSquared
 from .weight_priors import CONCENTRATION
 
 
@@ -43,7 +43,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
         if name == "cov" and isinstance(prior, InverseWishart):
             value = _inverse_wishart(prior, _distinct(mixture, data, draws["cov"]))
         elif name in draws and name != "cov":
-            value = _entries(prior, draws[name])
+            value = _entries(prior, draws[name], draws)
         elif name == "sigma" and "cov" in draws:
             value = _entries(prior, _standard_deviations(mixture, data, draws["cov"]))
         else:
@@ -58,7 +58,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
     return xr.Dataset({name: (("chain", "draw"), value) for name, value in found.items()}, coords=coords)
 
 
-def _entries(prior, values) -> np.ndarray | None:
+def _entries(prior, values, draws=None) -> np.ndarray | None:
     """Sum the log density of a prior of single numbers over all but the first two axes of values."""
     from .posterior.kernel import PRIOR_CODES
     from .posterior.kernel import log_prior as compiled
@@ -67,6 +67,8 @@ def _entries(prior, values) -> np.ndarray | None:
         return None
     if isinstance(prior, ScaledInverseChiSquared):
         family, kwargs = "ScaledInverseChiSquared", {"nu": prior.nu, "scale": prior.scale}
+    elif isinstance(prior, ProportionalLogNormal):
+        family, kwargs = "LogNormal", {"mu": np.log(draws[prior.of]) + prior.mu, "sigma": prior.sigma}
     elif isinstance(prior, Prior):
         family, kwargs = prior.family, prior.kwargs
     else:

@@ -245,6 +245,37 @@ class ScaledInverseChiSquared:
 
 
 @dataclass(frozen=True)
+class ProportionalLogNormal:
+    r"""Default prior of a positive parameter in proportion to another one of the same component.
+
+    :math:`\log(\theta / a) \sim \text{Normal}(\mu, \sigma)`, given the parameter a: what is known of the mean of a gamma
+    distribution, alpha / beta, says nothing of alpha, but much of beta once alpha is known.
+
+    Parameters
+    ----------
+    of : str
+        Name of the other parameter, which stands before this one.
+    mu, sigma : float
+        Mean and standard deviation of the logarithm of the ratio.
+    """
+
+    of: str
+    mu: float
+    sigma: float
+
+    def variable(self, name: str, **kwargs):
+        """Make the PyMC variable, in the model whose context is open; the other one is there already."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        other: Any = pt.log(pm.modelcontext(None)[self.of])
+        return pm.LogNormal(name, mu=other + self.mu, sigma=np.asarray(self.sigma), **kwargs)
+
+    def __str__(self):
+        return f"LogNormal(mu=log({self.of}){self.mu:+.4g}, sigma={self.sigma:.4g})"
+
+
+@dataclass(frozen=True)
 class HierarchicalInverseGamma:
     r"""Prior of standard deviations that share a scale, which is random itself.
 

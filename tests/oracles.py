@@ -201,6 +201,24 @@ ROWS = [
     _positive(
         "Exponential", bm.Exponential(), lambda p: stats.expon(scale=1 / p["lam"]), {"lam": -1}, lam=[4.0, 1.0, 0.125]
     ),
+    Oracle(
+        "Binomial",
+        bm.Binomial(n=12),
+        {"weights": WEIGHTS, "p": np.array([0.125, 0.5, 0.875])},
+        scipy=lambda p: stats.binom(12, p["p"]),
+        pymc=lambda p: _pymc("Binomial")({"n": 12, **p}),
+        off_support=(-1.0, 0.5, 13.0),
+        impossible=({"p": np.zeros(3)}, (0.0, 1.0)),
+    ),
+    Oracle(
+        "Geometric",
+        bm.Geometric(),
+        {"weights": WEIGHTS, "p": np.array([0.875, 0.25, 0.015625])},
+        scipy=lambda p: stats.geom(p["p"]),
+        pymc=_pymc("Geometric"),
+        off_support=(-1.0, 0.0, 1.5),
+        impossible=({"p": np.ones(3)}, (1.0, 2.0)),
+    ),
 ]
 
 # The same families under other priors: what is promised of models holds for these too.

@@ -8,7 +8,7 @@ M-step, prediction and the PyMC model.
 import functools
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ..arrays import check_counts, check_not_constant, check_one_column
 from ..expressions import parameter
 from ..likelihood.ascent import newton, parameters_at
 from ..likelihood.generate import Formula, trace
-from ..priors import REAL, ScaledInverseChiSquared
+from ..priors import REAL, Prior, Priors, ScaledInverseChiSquared
 from .base import Component, Guard, Rows, Statistics, full_shape
 from .normal import _weights, midrange, moments, shared_scale
 
@@ -43,6 +43,8 @@ class Univariate(Component):
     """
 
     numeric = True
+    closed: ClassVar[bool] = False  # do the ends of the support belong to it?
+    collapses_at_ends: ClassVar[bool] = False  # can a component collapse onto rows at an end of the support alone?
 
     # -- what a family states ------------------------------------------------------------------------------------------
     @abstractmethod
@@ -58,7 +60,7 @@ class Univariate(Component):
         return None
 
     def support(self) -> tuple[float, float]:
-        """Smallest interval that holds all values of positive density, ends included or not."""
+        """Smallest interval that holds all values of positive density; its ends belong to it if `closed`."""
         return REAL
 
     # -- checks --------------------------------------------------------------------------------------------------------
@@ -68,16 +70,22 @@ class Univariate(Component):
         if self.discrete:
             check_counts(data, self)
         low, high = self.support()
-        x = data.values[:, 0] if data.weights is None else data.values[data.weights > 0, 0]
-        wrong = ~((x > low) & (x < high)) if not self.discrete else ~((x >= low) & (x <= high))
-        if np.any(wrong):
-            where = int(np.flatnonzero(wrong)[0])
+        x = _counted(data)
+        inside = (x >= low) & (x <= high) if self.closed or self.discrete else (x > low) & (x < high)
+        if not np.all(inside):
+            where = int(np.flatnonzero(~inside)[0])
+            ends = " (these ends do not belong to it)" if np.any((x == low) | (x == high)) else ""
             raise ValueError(
-                f"{type(self).__name__} describes values between {low:g} and {high:g}, but {int(wrong.sum())} of "
+                f"{type(self).__name__} describes values between {low:g} and {high:g}{ends}, but {int((~inside).sum())} of "
                 f"{len(x)} rows are not there; the first is {x[where]:g}."
             )
-        if self._can_collapse:
+        if self._can_collapse and (not self.collapses_at_ends or self._at_ends(data).all()):
             check_not_constant(data, self)
+
+    def _at_ends(self, data):
+        """Is a row, of positive weight, at an end of the support?"""
+        x, (low, high) = _counted(data), self.support()
+        return (x == low) | (x == high)
 
     def check_parameters(self, params, n_components):
         """Each parameter of shape (n_components,), within its interval."""
@@ -208,15 +216,20 @@ class Univariate(Component):
         """Log density of normal rows about a component's own centre: n (-log s) - second / (2 s^2), s the spread."""
         return float(self._of_guard(params, guard)[0].sum())
 
+    def guard_score(self, params, guard):
+        """Gradient of the guard in the parameters."""
+        first = self._of_guard(params, guard)[1]
+        return first, np.zeros((len(first), 0))
+
     def with_guard(self, params, statistics, guard):
         """The expected gradient and Hessian with those of the guard."""
         log_likelihood, n, first, second = statistics
         _, of_first, of_second = self._of_guard(params, guard)
-        return Statistics(log_likelihood, n, first + of_first, second + of_second if second.size else second)
+        return Statistics(log_likelihood, n, first + of_first, second + of_second)
 
     def guard(self, data, strength):
-        """Rows of the spread that one component for all data has."""
-        if not self._can_collapse:
+        """Rows of the spread that one component for all data has; None where no rows are there to collapse onto."""
+        if not self._can_collapse or (self.collapses_at_ends and not self._at_ends(data).any()):
             return None
         whole = self.initial_params(data, 1)
         return Guard(strength, strength * np.atleast_1d(np.asarray(self.spread(whole), dtype=float) ** 2))
@@ -314,14 +327,32 @@ def _formula_of(component: Univariate) -> Formula:
     return Formula((trace(component.log_density, names),), len(names), spreads=(spread,))
 
 
-def scale_prior(data, n_components):
-    """Default prior of a scale like that of `Normal`, and the note on it."""
+def _counted(data):
+    """The column, over rows of positive weight."""
+    return data.values[:, 0] if data.weights is None else data.values[data.weights > 0, 0]
+
+
+def scale_prior(data, n_components, deviations=1.0):
+    """Default prior of a scale like that of `Normal`, and the note on it.
+
+    `deviations` says how many scales a standard deviation is.
+    """
     if n_components is None:
         return shared_scale(
-            midrange(data)[1][0]
+            midrange(data)[1][0] / deviations
         ), "one scale for all components, itself random (Richardson & Green 1997)"
-    scale = np.sqrt(moments(data)[1][0] / 3.0) / n_components
+    scale = np.sqrt(moments(data)[1][0] / 3.0) / (n_components * deviations)
     return ScaledInverseChiSquared(3.0, scale), "3 rows' worth of the data's variance / K^2 (Fraley & Raftery 2007)"
+
+
+def location_scale_priors(data, n_components, location, scale, deviations=1.0):
+    """Default priors of a location and a scale by these names, like those of `Normal`; see `scale_prior`."""
+    middle, width = midrange(data)
+    prior, note = scale_prior(data, n_components, deviations)
+    return Priors(
+        {location: Prior.of("Normal", mu=middle[0], sigma=width[0]), scale: prior},
+        {location: "midrange and range of the data (Richardson & Green 1997)", scale: note},
+    )
 
 
 # -- transforms ----------------------------------------------------------------------------------------------------------

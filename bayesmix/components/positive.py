@@ -1,0 +1,68 @@
+"""What families on the positive line share: default priors made of the mean and the variation of the data.
+
+Such data are measured in units of their own and often span orders of magnitude. So priors are stated for logarithms:
+the components' means vary about as much as the rows do, and within a component rows vary K times less.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..arrays import Data
+from ..priors import POSITIVE, Prior, ProportionalLogNormal
+from .normal import moments
+
+LEAST_VARIATION = 1e-3  # coefficient of variation that priors are made for, at least
+
+
+class Positive(NamedTuple):
+    """Mean and coefficient of variation of positive numbers, and the log-normal distribution that has them."""
+
+    mean: float
+    variation: float
+
+    @property
+    def mu(self) -> float:
+        """Mean of the logarithm."""
+        return float(np.log(self.mean) - 0.5 * self.sigma**2)
+
+    @property
+    def sigma(self) -> float:
+        """Standard deviation of the logarithm."""
+        return float(np.sqrt(np.log1p(self.variation**2)))
+
+    def within(self, n_components: int | None) -> float:
+        """Coefficient of variation to expect within one of K components; half of it for a random number of them."""
+        return self.variation / (n_components or 2)
+
+
+def variation_of(data, change=None) -> Positive:
+    """Mean and variation of the data, or of what `change` makes of them: ``np.reciprocal`` for example."""
+    mean, variance = moments(data) if change is None else moments(changed(data, change))
+    return Positive(float(mean[0]), max(float(np.sqrt(variance[0]) / mean[0]), LEAST_VARIATION))
+
+
+def changed(data, change) -> Data:
+    """The data with another column; of data that are not in memory, a sample of their rows."""
+    rows: Any = data if hasattr(data, "values") else data.sample
+    return Data(change(rows.values), rows.feature, rows.named, rows.obs, rows.weights)
+
+
+def log_normal(middle: float, sigma: float) -> Prior:
+    """Log-normal prior with this median."""
+    return Prior.of("LogNormal", POSITIVE, mu=np.log(middle), sigma=sigma)
+
+
+def proportional(of: str, middle: float, sigma: float) -> ProportionalLogNormal:
+    """Log-normal prior whose median is `middle` times another parameter."""
+    return ProportionalLogNormal(of, float(np.log(middle)), sigma)
+
+
+def rate_prior(positive: Positive) -> Prior:
+    """Gamma prior of exponential rates: with it rows have the mean and variation of these, as far as its shape allows.
+
+    Rows then have a Lomax distribution, of mean beta / (alpha - 1) and squared variation alpha / (alpha - 2).
+    """
+    excess = max(positive.variation**2 - 1.0, 1e-6)
+    alpha = float(np.clip(2.0 + 2.0 / excess, 2.5, 6.0))
+    return Prior.of("Gamma", POSITIVE, alpha=alpha, beta=(alpha - 1.0) * positive.mean)
