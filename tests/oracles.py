@@ -107,7 +107,13 @@ def _moved_mvnormal(params, offset, scale):
     return params | {"mu": params["mu"] * scale + offset, "cov": params["cov"] * scale**2}
 
 
-def _positive(name: str, component, scipy, rescaled=None, **params) -> Oracle:
+def _pareto(params):
+    import pymc as pm
+
+    return pm.Pareto.dist(params["alpha"], m=0.5)
+
+
+def _positive(name: str, component, scipy, rescaled=None, pymc=None, **params) -> Oracle:
     """A family on the positive line; `rescaled`: by which power of the scale each parameter changes."""
 
     def moved(params, offset, scale):
@@ -118,7 +124,7 @@ def _positive(name: str, component, scipy, rescaled=None, **params) -> Oracle:
         component,
         {"weights": WEIGHTS} | {name: np.array(value) for name, value in params.items()},
         scipy=scipy,
-        pymc=_pymc(name),
+        pymc=pymc or _pymc(name),
         moved=None if rescaled is None else moved,
         offsets=(0.0,),
         off_support=(-1.0, -1e-9),
@@ -200,6 +206,52 @@ ROWS = [
     ),
     _positive(
         "Exponential", bm.Exponential(), lambda p: stats.expon(scale=1 / p["lam"]), {"lam": -1}, lam=[4.0, 1.0, 0.125]
+    ),
+    _positive(
+        "Gamma",
+        bm.Gamma(),
+        lambda p: stats.gamma(p["alpha"], scale=1 / p["beta"]),
+        {"beta": -1},
+        alpha=[2.0, 8.0, 4.0],
+        beta=[4.0, 2.0, 0.25],
+    ),
+    _positive(
+        "LogNormal",
+        bm.LogNormal(),
+        lambda p: stats.lognorm(p["sigma"], scale=np.exp(p["mu"])),
+        mu=[-1.0, 0.5, 2.0],
+        sigma=[0.25, 0.5, 0.25],
+    ),
+    _positive(
+        "Weibull",
+        bm.Weibull(),
+        lambda p: stats.weibull_min(p["alpha"], scale=p["beta"]),
+        {"beta": 1},
+        alpha=[2.0, 4.0, 1.5],
+        beta=[0.25, 2.0, 16.0],
+    ),
+    _positive(
+        "InverseGamma",
+        bm.InverseGamma(),
+        lambda p: stats.invgamma(p["alpha"], scale=p["beta"]),
+        {"beta": 1},
+        alpha=[12.0, 16.0, 12.0],
+        beta=[4.0, 32.0, 128.0],
+    ),
+    _positive(
+        "HalfNormal", bm.HalfNormal(), lambda p: stats.halfnorm(scale=p["sigma"]), {"sigma": 1}, sigma=[0.25, 2.0, 16.0]
+    ),
+    _positive("ChiSquared", bm.ChiSquared(), lambda p: stats.chi2(p["nu"]), nu=[3.0, 12.0, 48.0]),
+    _positive(
+        "Wald",
+        bm.Wald(),
+        lambda p: stats.invgauss(p["mu"] / p["lam"], scale=p["lam"]),
+        {"mu": 1, "lam": 1},
+        mu=[0.5, 2.0, 8.0],
+        lam=[4.0, 8.0, 64.0],
+    ),
+    _positive(
+        "Pareto", bm.Pareto(m=0.5), lambda p: stats.pareto(p["alpha"], scale=0.5), pymc=_pareto, alpha=[32.0, 16.0, 8.0]
     ),
     Oracle(
         "Binomial",
