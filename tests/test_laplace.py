@@ -12,7 +12,7 @@ from scipy import special, stats
 
 import bayesmix as bm
 from bayesmix.engines import laplace as laplace_module
-from bayesmix.engines.laplace import smoothed_weights, systematic
+from bayesmix.engines.laplace import enough_proposals, smoothed_weights, systematic
 from bayesmix.posterior import posterior_of
 from bayesmix.posterior.batch import log_densities
 from bayesmix.posterior.proposal import Proposal
@@ -289,6 +289,22 @@ def test_what_comes_after_a_fit(tmp_path):
     assert "resampled by their importance" in result.elpd.loc["Laplace", "basis"]
     assert fit.plot() is not None and result.plot() is not None
     assert bm.relabel(again).verdict == "converged"
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.5, 0.9])
+def test_no_more_proposals_than_the_draws_need(spread):
+    """Other weights of the same distribution: so many are enough for 95 %, and three fifths of them are not."""
+    rng = np.random.default_rng(1)
+    pilot = spread * rng.standard_normal(4000) - 0.5 * spread**2  # logarithms of log-normal weights of mean 1
+    draws = 20_000
+    worth = []
+    for n in (enough_proposals(pilot, draws), int(0.6 * enough_proposals(pilot, draws))):
+        weights = np.exp(spread * rng.standard_normal(n))
+        counts = systematic(weights / weights.sum(), draws, rng)
+        worth.append(draws / np.sum(counts.astype(float) ** 2))
+    assert (
+        worth[1] < 0.95 < worth[0] + 0.015
+    )  # weights of 4000 and of 20 000 have second moments that differ by so much
 
 
 def test_leave_one_out_does_not_weigh_twice(faithful_fit):

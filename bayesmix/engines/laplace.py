@@ -21,10 +21,10 @@ from .interrupts import finishing
 from .nuts import modes_of, starting_points
 from .progress import display
 
-DOF = {"student": 7.0, "normal": 0.0}
+DOF = {"student": 7.0, "normal": 0.0}  # at least
 LEAST_PROPOSALS = 4000  # k-hat of so many is itself uncertain by about 0.1
-PER_DRAW = 2  # proposals for each draw that is kept, at first
-MOST_PER_DRAW = 64  # ... and at last
+MOST_PER_DRAW = 64  # proposals for each draw that is kept
+MARGIN = 1.02  # more proposals than are thought to be enough
 ENOUGH = 0.95  # of the draws kept, worth of independent ones: then no more proposals are made
 LEAST_SHARE = 0.1  # of the proposals to any of J modes, times 1 / J: their evidence is only known roughly yet
 LOW_MARGIN_SHARE = 0.05  # of draws whose labels are a coin toss: from here the message says so
@@ -66,7 +66,8 @@ def laplace(
     draws : int
         Draws that are kept; at least 100.
     proposal : {"student", "normal"}
-        Student-t with 7 degrees of freedom, whose tails cover more; or normal, the Laplace approximation itself.
+        Student-t with 7 degrees of freedom, or as many as there are coordinates, whose tails cover more; or normal, the
+        Laplace approximation itself.
     init : {"em"} or Fit
         Where to look for modes: near EM's optima, or near the estimates of a fit.
     random_seed : int, numpy.random.Generator or None
@@ -148,7 +149,13 @@ def laplace(
 
 
 def proposal_around(posterior, modes, dof: float) -> Proposal:
-    """Make the proposal of distributions at the modes, in proportion to their evidence by Laplace's approximation."""
+    """Make the proposal of distributions at the modes, in proportion to their evidence by Laplace's approximation.
+
+    Degrees of freedom, if there are any, are no fewer than coordinates n: the logarithm of the distance from the mode then
+    varies by no more than sqrt(2) times what it does in a normal distribution. With 7 of them most proposals of many
+    coordinates would be too far out or too far in.
+    """
+    dof = max(dof, float(posterior.n_dim)) if dof > 0 else dof
     evidence = np.array([mode.log_evidence for mode in modes])
     share = np.exp(evidence - evidence.max())
     share = np.maximum(share / share.sum(), LEAST_SHARE / len(modes))
@@ -196,7 +203,7 @@ class Sample:
 def sample_by_importance(posterior, proposal: Proposal, draws: int, rng, progress=None) -> Sample:
     """Make proposals until the draws resampled from them are nearly independent, or until k-hat says it is no use."""
     parts, interrupted = [], False
-    wanted, most = max(LEAST_PROPOSALS, PER_DRAW * draws), MOST_PER_DRAW * draws
+    wanted, most = LEAST_PROPOSALS, max(LEAST_PROPOSALS, MOST_PER_DRAW * draws)
     task = None if progress is None else progress.add_task("Importance sampling", total=None)
     while True:
         try:
@@ -212,9 +219,25 @@ def sample_by_importance(posterior, proposal: Proposal, draws: int, rng, progres
         vectors, log_p, log_q = (np.concatenate(column) for column in zip(*parts, strict=True))
         sample = _weigh(vectors, log_p, log_q, draws, rng, interrupted)
         hopeless = not sample.khat < GOOD_KHAT
-        if interrupted or hopeless or sample.ess >= ENOUGH * draws or 2 * wanted > most:
+        if interrupted or hopeless or sample.ess >= ENOUGH * draws or wanted == most:
             return sample
-        wanted *= 2
+        wanted = min(most, max(enough_proposals(sample.log_weights, draws), len(vectors) + PIECE))
+
+
+def enough_proposals(log_weights: np.ndarray, draws: int) -> int:
+    """How many proposals with such weights give draws that are worth 95 % of as many independent ones.
+
+    Of M proposals one with weight w, relative to the mean, is taken w draws / M times, rounded up or down.
+    """
+    weights, n = np.exp(log_weights), draws
+    while n < MOST_PER_DRAW * draws:
+        expected = weights * draws / n
+        whole = np.floor(expected)
+        squares = whole**2 + (expected - whole) * (2.0 * whole + 1.0)
+        if draws**2 >= ENOUGH * draws * n * np.mean(squares):
+            break
+        n = int(1.05 * n) + 1
+    return int(MARGIN * n)
 
 
 def _weigh(vectors, log_p, log_q, draws, rng, interrupted) -> Sample:
