@@ -49,8 +49,9 @@ class Calibration:
         """One row for each quantity: how far its PIT strays beyond the simultaneous band, and at which end.
 
         Columns: ``inside``, whether the cumulative distribution of the PIT stays in the band; ``excess``, the largest
-        distance beyond it (0 inside), as a probability; ``mean`` and ``sd`` of the PIT, 0.5 and 0.289 when calibrated: a
-        mean that is larger says that the truth tends to lie above the draws, a larger sd that intervals are too narrow.
+        distance beyond it (0 inside), as a probability; ``p_value``, of the PIT of this one quantity being uniform, see
+        `p_value`; ``mean`` and ``sd`` of the PIT, 0.5 and 0.289 when calibrated: a mean that is larger says that the
+        truth tends to lie above the draws, a larger sd that intervals are too narrow.
         """
         import pandas as pd
 
@@ -58,7 +59,13 @@ class Calibration:
         for name, (_, ecdf, lower, upper) in self.curves().items():
             excess = float(np.max(np.maximum(np.maximum(lower - ecdf, ecdf - upper), 0.0)))
             pit = self.tree["prior_sbc"].dataset[name].values[0]
-            rows[name] = {"inside": excess <= 1e-12, "excess": excess, "mean": pit.mean(), "sd": pit.std()}
+            rows[name] = {
+                "inside": excess <= 1e-12,
+                "excess": excess,
+                "p_value": p_value(pit),
+                "mean": pit.mean(),
+                "sd": pit.std(),
+            }
         return pd.DataFrame.from_dict(rows, orient="index")
 
     @property
@@ -94,6 +101,65 @@ class Calibration:
         if self.failures:
             said += f" {len(self.failures)} fits failed and have no ranks; the first: {self.failures[0]}"
         return said
+
+    @classmethod
+    def from_ranks(cls, mixture, engine, pit, converged, verdict, failures=(), *, draws, n_obs) -> "Calibration":
+        """Make a calibration from what its attributes hold, for example read back from a file.
+
+        Parameters
+        ----------
+        mixture : Mixture
+            The specification with its priors.
+        engine : str
+            Name of the engine.
+        pit : dict of str to array_like (data set,)
+            Share of the draws below the truth, of each quantity by name.
+        converged, verdict : array_like (data set,)
+            What each fit says of itself.
+        failures : iterable of str
+            Messages of the fits that failed.
+        draws, n_obs : int
+            Draws that truths were ranked among, and rows of each data set.
+        """
+        coords = {"draw": np.arange(len(converged))}
+        sbc = {name: (("chain", "draw"), np.asarray(values)[None]) for name, values in pit.items()}
+        fits = {"converged": ("draw", np.asarray(converged)), "verdict": ("draw", np.asarray(verdict))}
+        tree = xr.DataTree.from_dict(
+            {
+                "prior_sbc": xr.Dataset(sbc, coords={"chain": [0], **coords}),
+                "simulations": xr.Dataset(fits, coords=coords),
+            }
+        )
+        tree.attrs = {"mixture": json.dumps(mixture.to_dict()), "draws": int(draws), "n_obs": int(n_obs)}
+        return cls(mixture, engine, tree, tuple(failures))
+
+    @staticmethod
+    def combine(parts) -> "Calibration":
+        """Several calibrations of one engine under the same priors, by different seeds, as one over all their data sets.
+
+        Raises
+        ------
+        ValueError
+            If there are none, or engine, priors, rows or draws differ.
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("no calibrations were given; at least 1 is needed.")
+        first = parts[0]
+        for part in parts[1:]:
+            if part.engine != first.engine or dict(part.tree.attrs) != dict(first.tree.attrs):
+                raise ValueError(
+                    f"calibrations of {first.engine} ({first.mixture}, {first.tree.attrs['n_obs']} rows) and of "
+                    f"{part.engine} ({part.mixture}, {part.tree.attrs['n_obs']} rows) are not of one kind: engine, priors, "
+                    "rows and draws must be the same."
+                )
+        pieces = [part.tree["prior_sbc"].dataset for part in parts]
+        columns = {name: np.concatenate([piece[name].values[0] for piece in pieces]) for name in pieces[0].data_vars}
+        fits = [part.tree["simulations"].dataset for part in parts]
+        records = {name: np.concatenate([piece[name].values for piece in fits]) for name in ("converged", "verdict")}
+        failures = [message for part in parts for message in part.failures]
+        kind = {name: first.tree.attrs[name] for name in ("draws", "n_obs")}
+        return Calibration.from_ranks(first.mixture, first.engine, columns, **records, failures=failures, **kind)
 
     def curves(self) -> dict:
         """For each quantity: points, cumulative distribution of the PIT, lower and upper end of its band."""
@@ -200,21 +266,9 @@ def calibrate(
     if len(ranks) < 10:
         raise ValueError(f"only {len(ranks)} of {n} fits succeeded; the first failure: {failures[0]}")
     columns = {name: np.array([row[name] for row in ranks]) for name in ranks[0]}
-    coords = {"chain": [0], "draw": np.arange(len(ranks))}
-    tree = xr.DataTree.from_dict(
-        {
-            "prior_sbc": xr.Dataset({k: (("chain", "draw"), v[None]) for k, v in columns.items()}, coords=coords),
-            "simulations": xr.Dataset(
-                {
-                    "converged": ("draw", [converged for converged, _ in records]),
-                    "verdict": ("draw", [verdict for _, verdict in records]),
-                },
-                coords={"draw": coords["draw"]},
-            ),
-        }
-    )
-    tree.attrs = {"mixture": json.dumps(fixed.to_dict()), "draws": int(draws), "n_obs": design.n_obs}
-    return Calibration(fixed, getattr(engine, "__name__", str(engine)), tree, tuple(failures))
+    said = {"converged": [converged for converged, _ in records], "verdict": [verdict for _, verdict in records]}
+    name = getattr(engine, "__name__", str(engine))
+    return Calibration.from_ranks(fixed, name, columns, **said, failures=failures, draws=draws, n_obs=design.n_obs)
 
 
 # -- truths and data -----------------------------------------------------------------------------------------------------
@@ -319,3 +373,32 @@ def _pointwise(n: int, probability: float) -> float:
 
     points = np.arange(1, n) / n
     return simulate_confidence_bands(n, 1, points, probability, BAND_SIMULATIONS, np.random.default_rng(0))
+
+
+def p_value(pit: np.ndarray) -> float:
+    """Probability that n uniform numbers stray at least as far from uniform as `pit`, (n,), does, by simulation.
+
+    How far is told by the smallest two-sided binomial probability, over the points 1/n, ..., (n - 1)/n, of as many
+    numbers below the point (Säilynoja, Bürkner & Vehtari 2022, sec. 2.2): the band holds the curve if that is not too small.
+    """
+    drawn = _smallest_tails(len(pit))
+    return float((1 + np.sum(drawn <= _smallest_tail(pit[None])[0] * (1 + 1e-9))) / (len(drawn) + 1))
+
+
+def _smallest_tail(pits: np.ndarray) -> np.ndarray:
+    """Smallest two-sided probability over all points, (sample,), of samples (sample, n)."""
+    from scipy.stats import binom
+
+    n = pits.shape[1]
+    cell = np.clip(np.ceil(pits * n), 1, n).astype(int) - 1  # counted below i / n if the cell is less than i
+    hits = np.zeros((len(pits), n), dtype=int)
+    np.add.at(hits, (np.arange(len(pits))[:, None], cell), 1)
+    below, points = np.cumsum(hits, axis=1)[:, :-1], np.arange(1, n) / n
+    tails = np.minimum(binom.cdf(below, n, points), binom.sf(below - 1, n, points))
+    return 2.0 * tails.min(axis=1)
+
+
+@lru_cache(maxsize=32)
+def _smallest_tails(n: int) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.concatenate([_smallest_tail(rng.uniform(size=(100, n))) for _ in range(BAND_SIMULATIONS // 100)])

@@ -5,7 +5,7 @@ import preliz as pz
 import pytest
 
 import bayesmix as bm
-from bayesmix.calibration import band, pits, quantities
+from bayesmix.calibration import band, p_value, pits, quantities
 
 QUIET = {"progressbar": False}
 SHAPE, RATE = 3.0, 0.5
@@ -100,6 +100,31 @@ def test_the_band_is_simultaneous():
         _, ecdf, lower, upper = band(rng.uniform(size=50), 0.9)
         left += bool(np.any((ecdf < lower - 1e-12) | (ecdf > upper + 1e-12)))
     assert abs(left / 200 - 0.1) < 4 * np.sqrt(0.1 * 0.9 / 200)
+
+
+def test_p_values_are_uniform_and_those_of_counting():
+    """Of uniform samples a tenth are below 0.1, within four standard errors; of eight numbers by all their orders."""
+    rng = np.random.default_rng(6)
+    values = np.array([p_value(rng.uniform(size=60)) for _ in range(400)])
+    for level in (0.1, 0.5):
+        assert abs((values <= level).mean() - level) < 4 * np.sqrt(level * (1 - level) / 400)
+    assert p_value(rng.beta(0.5, 0.5, size=200)) < 0.01
+    # two numbers, one point: both below 1/2 in a quarter of samples, both above in another
+    assert abs(p_value(np.array([0.1, 0.2])) - 0.5) < 4 * 0.5 / np.sqrt(2000)
+    assert p_value(np.array([0.1, 0.7])) == 1.0
+
+
+def test_parts_are_combined():
+    parts = [bm.calibrate(ONE_RATE, 20, n_obs=10, engine=conjugate, random_seed=seed, **QUIET) for seed in (1, 2)]
+    whole = bm.Calibration.combine(parts)
+    assert whole.n == 40 and whole.tree.attrs == parts[0].tree.attrs
+    own = [part.tree["prior_sbc"]["mu[0]"].values for part in parts]
+    np.testing.assert_array_equal(whole.tree["prior_sbc"]["mu[0]"].values, np.concatenate(own, axis=1))
+    other = bm.calibrate(ONE_RATE, 20, n_obs=11, engine=conjugate, random_seed=3, **QUIET)
+    with pytest.raises(ValueError, match="10 rows.*11 rows.*not of one kind"):
+        bm.Calibration.combine([*parts, other])
+    with pytest.raises(ValueError, match="at least 1"):
+        bm.Calibration.combine([])
 
 
 def test_the_same_seed_gives_the_same_ranks_and_failures_are_told():
