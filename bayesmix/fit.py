@@ -152,7 +152,7 @@ class Fit:
         point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
         attrs = {"engine": "parameters", "converged": 1, "message": "Parameters as given."}
         if data is None:
-            d = point["mu"].shape[1] if mixture.component.multivariate else 1
+            d = mixture.component.n_features_of(point)
             checked = Data(np.empty((0, d)), tuple(range(d)), False, np.arange(0), None)
         else:
             checked = mixture.check(data)
@@ -581,8 +581,8 @@ class Fit:
 
 
 def _coords(mixture: Mixture, data: Data) -> dict:
-    feature = np.array(data.feature)
-    return {"cluster": np.arange(mixture.n_components), "obs": data.obs, "feature": feature, "feature_2": feature}
+    common = {"cluster": np.arange(mixture.n_components), "obs": data.obs, "feature": np.array(data.feature)}
+    return common | mixture.component.coords(data)
 
 
 def _dataset(mixture: Mixture, values: dict, lead: tuple, coords: dict) -> xr.Dataset:

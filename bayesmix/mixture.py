@@ -4,8 +4,9 @@ import warnings
 from dataclasses import dataclass
 from numbers import Integral
 
+from . import components
 from .arrays import Data, as_data, check_distinct_rows, check_enough_rows
-from .components import FAMILIES, Component
+from .components import Component
 from .priors import Priors, from_plain, to_plain
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
 
@@ -104,7 +105,7 @@ class Mixture:
         TypeError, ValueError
             If the data cannot be read, or do not suit the family or its priors.
         """
-        checked = data if isinstance(data, Data) else as_data(data, weights=weights)
+        checked = self.component.arrange(data if isinstance(data, Data) else as_data(data, weights=weights))
         needed = self.stated_n_components or 1  # a largest K needs no rows behind it
         check_enough_rows(checked, needed)
         self.component.check_data(checked, needed)
@@ -157,19 +158,13 @@ class Mixture:
     # -- persistence -----------------------------------------------------------------------------------------------------
     def to_dict(self) -> dict:
         """Write the specification as nested dicts, lists and numbers, for JSON."""
-        settings = {name: to_plain(value) for name, value in self.component._settings().items()}
-        return {
-            "component": type(self.component).__name__,
-            "settings": settings,
-            "n_components": self.n_components,
-            "weights": to_plain(self.weights),
-        }
+        prior = to_plain(self.weights)
+        return {**components.to_plain(self.component), "n_components": self.n_components, "weights": prior}
 
     @classmethod
     def from_dict(cls, plain: dict) -> "Mixture":
         """Inverse of `to_dict`."""
-        settings = {name: from_plain(value) for name, value in plain["settings"].items()}
-        return cls(FAMILIES[plain["component"]](**settings), plain["n_components"], from_plain(plain["weights"]))
+        return cls(components.from_plain(plain), plain["n_components"], from_plain(plain["weights"]))
 
 
 def warn_of_little_weight(mixture: Mixture, data, stacklevel: int) -> None:

@@ -15,9 +15,8 @@ def coords(mixture: Mixture, data: Data) -> dict:
     """Coordinates of all dims, for PyMC and xarray alike."""
     names = {"cluster": np.arange(mixture.n_components), "obs": data.obs}
     if mixture.component.multivariate:
-        feature = np.array(data.feature)
-        names |= {"feature": feature, "feature_2": feature}
-    return names
+        names["feature"] = np.array(data.feature)
+    return names | mixture.component.coords(data)
 
 
 def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
@@ -54,12 +53,17 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
             labels = pm.Categorical.dist(p=weights, size=size)
             return component.pymc_dist({n: a[labels] for n, a in zip(names, arguments, strict=True)})
 
-        shapes = ",".join(["(k)", *(f"(k{',f' * (value.ndim - 1)})" for value in params.values())])
+        shapes = ",".join(["(k)", *(f"({','.join(['k', *sizes])})" for sizes in _own_sizes(params))])
         signature = f"{shapes}->{'(f)' if component.multivariate else '()'}"
         pm.CustomDist(
             "x", weights, *params.values(), dist=random, logp=logp, signature=signature, observed=values, dims=dims
         )
     return model
+
+
+def _own_sizes(params):
+    """A letter for the size of each axis behind the components'; parameters by one name have a letter of their own."""
+    return [[f"f{i}"] * (value.ndim - 1) for i, value in enumerate(params.values())]
 
 
 def sampling_model(mixture: Mixture, data: Data) -> pm.Model:

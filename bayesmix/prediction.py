@@ -109,7 +109,7 @@ def quantiles(fit, q, interval):
         for i, p in enumerate(probabilities):
             bounds = component.marginal_quantile(p, {n: v for n, v in draws.items() if n != "weights"})[..., j]
             ends = bounds.min(), bounds.max()
-            parts[0][i, j] = _invert(lambda x, each=each: each(x).mean(axis=0), p, *ends, component.discrete)
+            parts[0][i, j] = _invert(lambda x, each=each: each(x).mean(axis=0), p, *ends, component.is_discrete(j))
             if tails:
                 inside = {n: v for n, v in spread.items() if n != "weights"}
                 own = _invert_each(fit, spread, p, j, component.marginal_quantile(p, inside)[..., j])
@@ -142,7 +142,7 @@ def _invert_each(fit, draws, p, feature, bounds):
     component = fit.mixture.component
     params = {name: value for name, value in draws.items() if name != "weights"}
     low, high = bounds.min(axis=1), bounds.max(axis=1)
-    if component.discrete:
+    if component.is_discrete(feature):
         low = low - 1
 
     def own(x):  # each draw at its own point
@@ -155,12 +155,12 @@ def _invert_each(fit, draws, p, feature, bounds):
 
     for _ in range(60):
         middle = low + 0.5 * (high - low)
-        middle = np.floor(middle) if component.discrete else middle
+        middle = np.floor(middle) if component.is_discrete(feature) else middle
         reached = own(middle) >= p
         stuck = middle <= low
         high = np.where(reached & ~stuck, middle, high)
         low = np.where(~reached & ~stuck, middle, low)
-        if np.all(high - low <= (1 if component.discrete else 1e-12 * np.maximum(np.abs(high), 1e-300))):
+        if np.all(high - low <= (1 if component.is_discrete(feature) else 1e-12 * np.maximum(np.abs(high), 1e-300))):
             break
     return high
 
@@ -190,10 +190,16 @@ def choose(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
     """Pointwise log-likelihood times row weight, (chain, draw, obs), from draws (chain, draw, cluster, ...)."""
+    from .likelihood.pointwise import has_summaries, summaries
+
     chains, length = draws["weights"].shape[:2]
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in draws.items()}
     log_weights, params = with_row_axis(flat)
     rows = np.empty((chains * length, data.n_obs))
+    if has_summaries(mixture.component):
+        for row, (found, _, _) in zip(rows, summaries(mixture.component, data.values, flat), strict=True):
+            row[:] = found
+        return _weighted(rows, data).reshape(chains, length, data.n_obs)
     per_row = mixture.n_components * data.n_features
     block = max(1, min(data.n_obs, CELLS // per_row))
     step = max(1, CELLS // (block * per_row))
@@ -203,9 +209,12 @@ def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
         for first in range(0, data.n_obs, block):
             x = data.values[first : first + block]
             rows[part, first : first + block] = formula.log_likelihood(mixture.component, x, log_weights[part], at)
-    if data.weights is not None:
-        rows = np.where(data.weights > 0, rows, 0.0) * data.weights
-    return rows.reshape(chains, length, data.n_obs)
+    return _weighted(rows, data).reshape(chains, length, data.n_obs)
+
+
+def _weighted(rows, data):
+    """Log-likelihoods (draw, obs) times the row weights."""
+    return rows if data.weights is None else np.where(data.weights > 0, rows, 0.0) * data.weights
 
 
 def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.random.Generator) -> xr.Dataset:

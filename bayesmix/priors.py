@@ -7,6 +7,8 @@ nor PyMC is imported before a model is built.
 import functools
 import math
 from collections.abc import Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -14,6 +16,29 @@ import numpy as np
 
 REAL, POSITIVE, UNIT = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
 _SUPPORT_WORDS = {REAL: "any real number", POSITIVE: "positive numbers", UNIT: "numbers between 0 and 1"}
+
+
+_PREFIX: ContextVar[str] = ContextVar("prefix", default="")
+
+
+@contextmanager
+def prefix(word: str):
+    """Put a word in front of the names of all variables made in the open PyMC model, and of the dims that `dim` names."""
+    import pymc as pm
+
+    model: Any = pm.modelcontext(None)
+    token = _PREFIX.set(word)
+    model.name_for = lambda name: f"{word}{name}"  # of this model, in place of its class's
+    try:
+        yield
+    finally:
+        del model.name_for
+        _PREFIX.reset(token)
+
+
+def dim(name: str) -> str:
+    """Name of a dim of a component's own, inside `prefix` with the word in front."""
+    return _PREFIX.get() + name
 
 
 def _immutable(value):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 
 from ..arrays import Data
-from ..likelihood.generate import kernel_of
+from ..likelihood.generate import kernel_of, score_of
 from ..priors import Priors, as_prior
 
 
@@ -148,11 +148,42 @@ class Component(ABC):
         """Parameters that maximise the expected log-likelihood, given statistics taken at `params`."""
 
     def maximise_given(self, data: Data, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
-        """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights.
+        """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights."""
+        params = self.initial_params(data, responsibilities.shape[1])
+        for _ in range(2):  # the second time about each component's own mean, so that far clusters keep their spread
+            params = self.m_step(params, self.statistics_given(data.values, responsibilities, params), guard)
+        return params
 
-        Only families whose M-step is numeric have it; for others the statistics say it all, see `m_step`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} maximises by its statistics.")
+    def statistics_given(self, x: np.ndarray, responsibilities: np.ndarray, params: dict) -> Statistics:
+        """Statistics for given responsibilities times row weights, taken about the parameters."""
+        n = responsibilities.sum(axis=0)
+        if self.kernel == "linear":
+            return Statistics(np.nan, n, responsibilities.T @ self.statistics(x), np.empty((len(n), 0)))
+        mu = self.kernel_arguments(params)[0]
+        first, second = [], []
+        for k in range(len(n)):
+            centred = x - mu[k]
+            scaled = centred * responsibilities[:, k : k + 1]
+            first.append(scaled.sum(axis=0))
+            second.append(scaled.T @ centred if self.kernel == "full" else (scaled * centred).sum(axis=0))
+        return Statistics(np.nan, n, np.array(first), np.array(second))
+
+    def arrange(self, data: Data) -> Data:
+        """The data with their columns in the order that this family wants."""
+        return data
+
+    def is_discrete(self, feature: int) -> bool:
+        """Is this column discrete?"""
+        return self.discrete
+
+    def n_features_of(self, params: dict) -> int:
+        """Number of columns that parameters are for."""
+        return params["mu"].shape[1] if self.multivariate else 1
+
+    def coords(self, data: Data) -> dict:
+        """Coordinates of the parameters' own dims."""
+        feature = np.array(data.feature)
+        return {"feature": feature, "feature_2": feature} if self.multivariate else {}
 
     def guard(self, data: Data, strength: float) -> Guard | None:
         """The guard against collapse for these data, `strength` rows strong; None where nothing can collapse."""
@@ -166,10 +197,11 @@ class Component(ABC):
         log_det = np.log(np.diagonal(b, axis1=1, axis2=2)).sum(axis=1)
         return float(np.sum(guard.n * log_det - 0.5 * np.einsum("kij,jl,kil->k", b, guard.second, b)))
 
-    def with_guard(self, params: dict, statistics: Statistics, guard: Guard) -> Statistics:
-        """Statistics with those of the guard's rows, as far as `kernel` counts them; the log-likelihood without."""
-        log_likelihood, n, first, second = statistics
-        return Statistics(log_likelihood, n + guard.n, first, second + guard.second)
+    def guard_score(self, params: dict, guard: Guard) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient of `guard_value` in the kernel's a and b."""
+        a, b = map(np.ascontiguousarray, self.kernel_arguments(params))
+        second = np.ascontiguousarray(np.broadcast_to(guard.second, b.shape))
+        return score_of(self.kernel)(a, b, np.full(len(a), guard.n), np.zeros_like(a), second)
 
     def guard_around(self, params: dict, strength: float) -> Guard:
         """The guard with the spread pooled within components; only families with a `guard` have one."""
@@ -199,6 +231,13 @@ class Component(ABC):
     @abstractmethod
     def vector_gradient(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Gradient in free coordinates (n_free,), from the gradient in the kernel's arguments."""
+
+    def gradient_at(self, vector: np.ndarray, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """`vector_gradient` at coordinates that `from_vector` made these parameters of.
+
+        Another place only where several coordinates are the same parameters.
+        """
+        return self.vector_gradient(params, d_a, d_b)
 
     @abstractmethod
     def vector_curvature(self, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:

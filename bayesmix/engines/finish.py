@@ -84,7 +84,7 @@ def polish(likelihood: Likelihood, params: dict, guard: Guard | None, tol: float
         except (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError):
             break
         passes += 3
-        free = gradient != 0.0  # a coordinate that is as far as EM goes has none
+        free = (gradient != 0.0) & np.isfinite(vector)  # a coordinate that is as far as EM goes has none
         inside = information[np.ix_(free, free)] * np.outer(scale[free], scale[free])
         if not (np.isfinite(value) and np.all(np.isfinite(inside))) or value < best - rounding:
             break

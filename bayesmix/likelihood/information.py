@@ -95,19 +95,28 @@ def _one_pass(view, rows: Rows, log_weights: np.ndarray):
 
 def _view(component, rows, params, a, b):
     """The coordinates of a component that suit its kernel."""
+    second = None
     if component.numeric:
-        return _Formula(component, rows, params, a)
+        run = component.expected_statistics()
+        second = run(rows.x, rows.weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), b)[3]
+    return _view_of(component, params, a, b, second)
+
+
+def _view_of(component, params, a, b, second):
+    if component.multivariate and component.numeric:
+        return _Product(component, params, a, b, second)
+    if component.numeric:
+        return _Formula(component, params, a, second)
     return _Linear(a, b) if component.kernel == "linear" else _Gaussian(a, b)
 
 
 class _Formula:
     """Families by their formula: phi_k = (log pi_k, parameters), with derivatives from the written pass."""
 
-    def __init__(self, component, rows, params, a):
-        self.component, self.params, self.a = component, params, np.ascontiguousarray(a, dtype=float)
+    def __init__(self, component, params, a, second):
+        self.component, self.params, self.second = component, params, second
+        self.a = np.ascontiguousarray(a, dtype=float)
         self.size = 1 + a.shape[1]
-        run = component.expected_statistics()
-        self.second = run(rows.x, rows.weights, log_of_weights(params["weights"]), self.a, np.zeros((len(a), 0)))[3]
 
     def scores(self, x):
         """Log density (K, obs) of prepared rows (column, obs), and the scores (K, M, obs)."""
@@ -137,6 +146,53 @@ class _Formula:
     def _guarded(self, first, second, guard):
         own = {name: value for name, value in self.params.items() if name != "weights"}
         return self.component.with_guard(own, Statistics(0.0, np.zeros(len(self.a)), first, second), guard)
+
+
+class _Product:
+    """Parts side by side: phi_k = (log pi_k, what each part has behind it)."""
+
+    def __init__(self, component, params, a, b, second):
+        self.component, joined = component, component.joined
+        split = zip(*(joined.split(n, v) for n, v in (("a", a), ("b", b), ("second", second))), strict=True)
+        pairs = zip(component._each(params), split, strict=True)
+        self.views = [_view_of(part.component, own, *pieces) for (part, own), pieces in pairs]
+        self.columns = [own["x"] for own in joined.slices]
+        stops = np.cumsum([1, *(view.size - 1 for view in self.views)]).tolist()
+        self.own, self.size = [slice(i, j) for i, j in zip(stops, stops[1:], strict=False)], stops[-1]
+
+    def scores(self, x):
+        """Log density (K, obs) of prepared rows (column, obs), and the scores (K, M, obs)."""
+        parts = [view.scores(x[columns]) for view, columns in zip(self.views, self.columns, strict=True)]
+        scores = np.concatenate([parts[0][1][:, :1], *(found[:, 1:] for _, found in parts)], axis=1)
+        return np.sum([value for value, _ in parts], axis=0), scores
+
+    def with_guard(self, gradient, guard):
+        """Add the gradients of the parts' guards."""
+        out = gradient.copy()
+        for view, own, g in zip(self.views, self.own, self.component._guards(guard), strict=True):
+            if g is not None:
+                out[:, own] = view.with_guard(self._with_rows(gradient, own), g)[:, 1:]
+        return out
+
+    def complete_hessian(self, gradient, guard):
+        """Sum of r h, in blocks."""
+        hessian = np.zeros((len(gradient), self.size, self.size))
+        for view, own, g in zip(self.views, self.own, self.component._guards(guard), strict=True):
+            found = view.complete_hessian(self._with_rows(gradient, own), g)
+            if np.ndim(found):
+                hessian[:, own, own] = found[:, 1:, 1:]
+        return hessian
+
+    def in_arguments(self, gradient):
+        """The gradient in the parts' a and b, behind one another."""
+        moved = [slice(own.start - 1, own.stop - 1) for own in self.own]
+        pairs = [view.in_arguments(gradient[:, own]) for view, own in zip(self.views, moved, strict=True)]
+        joined = self.component.joined
+        return tuple(joined.flat(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
+
+    def _with_rows(self, gradient, own):
+        """A part's own columns of a gradient, those of log pi in front."""
+        return np.concatenate([gradient[:, :1], gradient[:, own]], axis=1)
 
 
 class _Gaussian:
@@ -216,7 +272,7 @@ class _Linear:
     """Exponential families: phi_k = (log pi_k, eta, A), and the scores are (1, T, -1)."""
 
     def __init__(self, eta, log_partition):
-        self.eta, self.log_partition = eta, log_partition
+        self.eta, self.log_partition = np.maximum(eta, -1e300), log_partition  # 0 times -inf counts as 0
         self.size = 2 + eta.shape[1]
 
     def scores(self, t):

@@ -140,11 +140,14 @@ class Likelihood:
         params = self.from_vector(vector)
         statistics = self.statistics(params)
         a, b = self.component.kernel_arguments(params)
-        _, n, first, second = statistics if guard is None else self.component.with_guard(params, statistics, guard)
         score = score_of(self.component.kernel)
-        d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), n, first, second)
+        d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), *statistics[1:])
+        if guard is not None:
+            of_a, of_b = self.component.guard_score(params, guard)
+            d_a, d_b = d_a + of_a, d_b + of_b
         d_ratio = statistics.n - statistics.n.sum() * params["weights"]
-        gradient = np.concatenate([d_ratio[:-1], self.component.vector_gradient(params, d_a, d_b)])
+        own = self.component.gradient_at(vector[self.n_components - 1 :], params, d_a, d_b)
+        gradient = np.concatenate([d_ratio[:-1], own])
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
 
     def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
@@ -159,26 +162,6 @@ class Likelihood:
     # -- starting without parameters ---------------------------------------------------------------------------------------
     def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood for responsibilities (obs, cluster) of the data's rows."""
-        component, x = self.component, self.data.values
         weighted = responsibilities if self.data.weights is None else responsibilities * self.data.weights[:, None]
         n = weighted.sum(axis=0)
-        if component.numeric:
-            return {"weights": n / n.sum()} | component.maximise_given(self.data, weighted, guard)
-        params = component.initial_params(self.data, self.n_components)
-        for _ in range(2):  # the second time about each component's own mean, so that far clusters keep their spread
-            params = component.m_step(params, self._given(x, weighted, params), guard)
-        return {"weights": n / n.sum()} | params
-
-    def _given(self, x, weighted, params):
-        """Statistics for given responsibilities, taken about the parameters."""
-        n = weighted.sum(axis=0)
-        if self.component.kernel == "linear":
-            return Statistics(np.nan, n, weighted.T @ self.component.statistics(x), np.empty((len(n), 0)))
-        mu = self.component.kernel_arguments(params)[0]
-        first, second = [], []
-        for k in range(len(n)):
-            centred = x - mu[k]
-            scaled = centred * weighted[:, k : k + 1]
-            first.append(scaled.sum(axis=0))
-            second.append(scaled.T @ centred if self.component.kernel == "full" else (scaled * centred).sum(axis=0))
-        return Statistics(np.nan, n, np.array(first), np.array(second))
+        return {"weights": n / n.sum()} | self.component.maximise_given(self.data, weighted, guard)

@@ -14,11 +14,15 @@ from pymc.logprob.transforms import Transform
 from scipy import special
 from scipy.special import multigammaln  # pyright: ignore[reportAttributeAccessIssue]
 
-from ...priors import Prior
+from ...priors import Prior, dim
 from .factor import covariance, precision_factor
 
 pt: Any = pytensor.tensor  # its annotations name every kind of result at once
-DIMS = ("cluster", "feature", "feature_2")
+
+
+def _dims():
+    """Dims of covariance matrices."""
+    return "cluster", dim("feature"), dim("feature_2")
 
 
 def _diagonal(matrices):
@@ -43,7 +47,7 @@ def matrices(priors, n_components: int, n_features: int, shared: bool):
     cov = pm.CustomDist(
         "cov", dist=random, logp=logp, signature="->(k,d,d)" if shared else "->(d,d)", class_name=name,
         transform=FactorTransform(n_components, n_features, shared),
-        shape=(n_components, n_features, n_features), dims=DIMS,
+        shape=(n_components, n_features, n_features), dims=_dims(),
     )  # fmt: skip
     return cov, precision_factor(cov)
 
@@ -168,7 +172,7 @@ def variances(sigma, n_components: int, n_features: int, spherical: bool):
 
     cov = pm.CustomDist(
         "cov", dist=random, logp=logp, signature="->(d,d)", class_name="DiagonalCovariance",
-        transform=SdTransform(shape, n_features), shape=(n_components, n_features, n_features), dims=DIMS,
+        transform=SdTransform(shape, n_features), shape=(n_components, n_features, n_features), dims=_dims(),
     )  # fmt: skip
     return cov, 1.0 / pt.sqrt(_diagonal(cov))
 

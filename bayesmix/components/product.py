@@ -1,0 +1,508 @@
+"""Rows of mixed type: columns that are independent given the component, each with a family of its own."""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Data
+from ..likelihood.joined import Joined, Segment
+from ..priors import Priors, prefix
+from .base import Component, Guard, Rows, Statistics
+
+
+@dataclass(frozen=True)
+class Part:
+    """A family and the columns that it describes; none are named where the part's name is that of its one column."""
+
+    name: str
+    component: Any  # a Component
+    columns: tuple | None = None
+
+
+@dataclass(frozen=True, init=False)
+class Product(Component):
+    r"""Components whose columns, or groups of columns, are independent given the component.
+
+    .. math:: p(x) = \prod_j p_j(x_j \mid \theta_j)
+
+    Every part has a family of its own: heights are normal, a yes or no is Bernoulli, visits are Poisson. A product of
+    categorical parts is latent class analysis (Lazarsfeld & Henry 1968). The parameters of part ``visits`` are called
+    ``visits_mu`` and so on.
+
+    Parameters
+    ----------
+    parts : mapping, optional
+        Families by name, where a name cannot be written as a keyword.
+    **named : Component or (Component, list)
+        ``height=bm.Normal()`` describes the column of that name; of data without names the parts take the columns in turn.
+        A family of several columns comes with their names (or numbers): ``size=(bm.MvNormal(), ["length", "width"])``.
+        Columns that no part names are an error, not left out.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there are no parts, a part is not a family, or a family of several columns comes without them.
+
+    Examples
+    --------
+    >>> import bayesmix as bm
+    >>> print(bm.Mixture(bm.Product(height=bm.Normal(), visits=bm.Poisson()), n_components=2))
+    Mixture of 2 Product(height=Normal(), visits=Poisson()) components, weights ~ Dirichlet(1)
+    """
+
+    parts: tuple[Part, ...]
+    multivariate = True
+    numeric = True
+
+    def __init__(self, parts=None, /, **named):
+        given = dict(parts or {}) | named
+        if not given:
+            raise TypeError("a product needs parts, for example bm.Product(height=bm.Normal(), visits=bm.Poisson()).")
+        object.__setattr__(self, "parts", tuple(_part(str(name), value) for name, value in given.items()))
+
+    @classmethod
+    def of(cls, parts: tuple[Part, ...]) -> "Product":
+        """A product of parts that have been checked."""
+        made = cls.__new__(cls)
+        object.__setattr__(made, "parts", parts)
+        return made
+
+    # -- its parts -------------------------------------------------------------------------------------------------------
+    def arrange(self, data: Data) -> Data:
+        """The data with their columns in the order of the parts, or `ValueError` if the two do not go together."""
+        names: list = list(data.feature)
+        wanted: list = [c for part in self.parts for c in (part.columns if part.columns is not None else (part.name,))]
+        if not data.named and all(part.columns is None for part in self.parts):
+            wanted = list(range(len(self.parts)))
+        missing = [c for c in wanted if c not in names]
+        if missing:
+            raise ValueError(
+                f"the data have no column {', '.join(map(repr, missing[:12]))}; they have "
+                f"{', '.join(map(repr, names[:12]))}. A part describes the column of its own name, or those given with it: "
+                'bm.Product(size=(bm.MvNormal(), ["length", "width"])).'
+            )
+        twice = [c for c in dict.fromkeys(wanted) if wanted.count(c) > 1]
+        if twice:
+            raise ValueError(f"columns {', '.join(map(repr, twice))} are described by more than one part.")
+        left = [name for name in names if name not in wanted]
+        if left:
+            raise ValueError(
+                f"no part describes the columns {', '.join(map(repr, left[:12]))}; add parts for them, or leave them out of "
+                "the data."
+            )
+        order = [names.index(c) for c in wanted]
+        if order == list(range(len(names))):
+            return data
+        return replace(data, values=np.ascontiguousarray(data.values[:, order]), feature=tuple(names[j] for j in order))
+
+    @property
+    def _slices(self) -> list[slice]:
+        """The columns of each part."""
+        stops = np.cumsum([0, *(1 if part.columns is None else len(part.columns) for part in self.parts)]).tolist()
+        return [slice(i, j) for i, j in zip(stops, stops[1:], strict=False)]
+
+    def _with_data(self, data: Data):
+        """Every part with its data."""
+        return [
+            (part, replace(data, values=np.ascontiguousarray(data.values[:, own]), feature=data.feature[own]))
+            for part, own in zip(self.parts, self._slices, strict=True)
+        ]
+
+    def _with_columns(self, x, params: dict):
+        """Every part with its columns (..., obs, own) of x (..., obs, feature), and its parameters."""
+        return [
+            (part, x[..., own], self._own(part, params)) for part, own in zip(self.parts, self._slices, strict=True)
+        ]
+
+    def _own(self, part: Part, params: dict) -> dict:
+        """A part's parameters by its own names."""
+        return {p.name: params[f"{part.name}_{p.name}"] for p in part.component.parameters}
+
+    def _named(self, part: Part, own: dict) -> dict:
+        return {f"{part.name}_{name}": value for name, value in own.items()}
+
+    def _each(self, params: dict):
+        """Every part with its parameters."""
+        return [(part, self._own(part, params)) for part in self.parts]
+
+    @property
+    def joined(self) -> Joined:
+        """The pass of the parts side by side."""
+        return _joined(self)
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+    @property
+    def parameters(self):
+        """The parameters of all parts, each with the part's name in front."""
+        return tuple(
+            replace(p, name=f"{part.name}_{p.name}", event_dims=tuple(f"{part.name}_{dim}" for dim in p.event_dims))
+            for part in self.parts
+            for p in part.component.parameters
+        )
+
+    @property
+    def discrete(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Are all columns discrete?"""
+        return all(part.component.discrete for part in self.parts)
+
+    def is_discrete(self, feature):
+        """Is this column discrete?"""
+        part, _ = self._of_feature(feature)
+        return part.component.discrete
+
+    def _of_feature(self, feature):
+        """The part of a column, and which of the part's columns it is."""
+        for part, own in zip(self.parts, self._slices, strict=True):
+            if own.start <= feature < own.stop:
+                return part, feature - own.start
+        raise IndexError(f"there is no column {feature}.")
+
+    @property
+    def kernel(self):
+        """The pass written for these parts."""
+        return self.joined.name
+
+    def check_data(self, data, n_components):
+        """What each part asks of its columns."""
+        for part, own in self._with_data(data):
+            try:
+                part.component.check_data(own, n_components)
+            except ValueError as error:
+                raise ValueError(f"part {part.name}: {error}") from None
+
+    def check_priors(self, data):
+        """What the priors of each part ask of its columns."""
+        for part, own in self._with_data(data):
+            part.component.check_priors(own)
+
+    def check_parameters(self, params, n_components):
+        """What each part asks of its parameters."""
+        checked = {}
+        for part, own in self._each(params):
+            checked |= self._named(part, part.component.check_parameters(own, n_components))
+        return checked
+
+    def n_features_of(self, params):
+        """Number of columns."""
+        return self._slices[-1].stop
+
+    def coords(self, data):
+        """Coordinates of the parts' own dims: ``size_feature`` holds the columns of part ``size``."""
+        found = {"feature": np.array(data.feature)}
+        for part, own in self._with_data(data):
+            found |= {f"{part.name}_{dim}": value for dim, value in part.component.coords(own).items()}
+        return found
+
+    # -- the formula and prediction ------------------------------------------------------------------------------------
+    def log_density(self, x, params):
+        """Sum of the parts' log densities: x (..., obs, feature) -> (..., obs, cluster)."""
+        own = {name: value for name, value in params.items() if not name.endswith("precision_factor")}
+        total = 0.0
+        for part, columns, theirs in self._with_columns(x, own):
+            factor = params.get(f"{part.name}_precision_factor")
+            total = total + part.component.log_density(
+                columns, theirs if factor is None else theirs | {"precision_factor": factor}
+            )
+        return total
+
+    def cdf(self, x, params):
+        """Product of the parts' distribution functions."""
+        return np.prod([part.component.cdf(own, theirs) for part, own, theirs in self._with_columns(x, params)], axis=0)
+
+    def sample(self, params, rng):
+        """Each part's columns, one row per row of the parameters."""
+        return np.concatenate([part.component.sample(own, rng) for part, own in self._each(params)], axis=1)
+
+    def marginal_quantile(self, q, params):
+        """Quantiles of the parts, column by column."""
+        return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self._each(params)], axis=-1)
+
+    def marginal_cdf(self, x, params, feature):
+        """That of the part that the column belongs to."""
+        part, at = self._of_feature(feature)
+        return part.component.marginal_cdf(x, self._own(part, params), at)
+
+    # -- the pass ------------------------------------------------------------------------------------------------------
+    def rows(self, data):
+        """The columns that each part's pass reads, and the sum of their base measures."""
+        columns, base = [], 0.0
+        for part, own in self._with_data(data):
+            if part.component.kernel == "linear":
+                columns.append(part.component.statistics(own.values))
+                base += part.component.rows(own).log_base_measure
+            elif part.component.numeric:
+                columns.append(part.component.formula.prepare(own.values))
+            else:
+                columns.append(own.values)
+        weights = np.empty(0) if data.weights is None else data.weights
+        return Rows(np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=float), weights, base)
+
+    def expected_statistics(self):
+        """The pass of second order."""
+        return self.joined.functions.second
+
+    def kernel_arguments(self, params):
+        """The parts' a and b, flat behind one another."""
+        pairs = [part.component.kernel_arguments(own) for part, own in self._each(params)]
+        return tuple(self.joined.flat(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
+
+    def _statistics(self, statistics):
+        """Statistics of each part."""
+        first, second = (self.joined.split(name, getattr(statistics, name)) for name in ("first", "second"))
+        return [Statistics(statistics.log_likelihood, statistics.n, f, s) for f, s in zip(first, second, strict=True)]
+
+    def initial_params(self, data, n_components):
+        """Those of each part."""
+        params = {}
+        for part, own in self._with_data(data):
+            params |= self._named(part, part.component.initial_params(own, n_components))
+        return params
+
+    def m_step(self, params, statistics, guard=None):
+        """The M-step of each part; one Newton step for those whose M-step is numeric."""
+        new = {}
+        guards, parts = self._guards(guard), self._statistics(statistics)
+        for (part, own), g, s in zip(self._each(params), guards, parts, strict=True):
+            new |= self._named(part, part.component.m_step(own, s, g))
+        return new
+
+    def maximise_given(self, data, responsibilities, guard=None):
+        """That of each part."""
+        params = {}
+        for (part, own), g in zip(self._with_data(data), self._guards(guard), strict=True):
+            params |= self._named(part, part.component.maximise_given(own, responsibilities, g))
+        return params
+
+    # -- the guard -----------------------------------------------------------------------------------------------------
+    def _guards(self, guard):
+        """The guard of each part; None for those that cannot collapse."""
+        if guard is None:
+            return [None] * len(self.parts)
+        found, begin = [], 0
+        for shape in _guard_shapes(self):
+            size = int(np.prod(shape, dtype=int)) if shape else 0
+            found.append(Guard(guard.n, guard.second[begin : begin + size].reshape(shape)) if shape else None)
+            begin += size
+        return found
+
+    def _guard_of(self, guards):
+        flat = [np.ravel(guard.second) for guard in guards if guard is not None]
+        return Guard(next(g.n for g in guards if g is not None), np.concatenate(flat)) if flat else None
+
+    def guard(self, data, strength):
+        """Those of the parts that can collapse."""
+        return self._guard_of([part.component.guard(own, strength) for part, own in self._with_data(data)])
+
+    def guard_around(self, params, strength):
+        """Those of the parts that can collapse."""
+        guards = []
+        for (part, own), shape in zip(self._each(params), _guard_shapes(self), strict=True):
+            own = own | {"weights": params["weights"]}
+            guards.append(part.component.guard_around(own, strength) if shape else None)
+        found = self._guard_of(guards)
+        assert found is not None
+        return found
+
+    def guard_value(self, params, guard):
+        """Sum of the parts' guards."""
+        pairs = zip(self._each(params), self._guards(guard), strict=True)
+        return sum(part.component.guard_value(own, g) for (part, own), g in pairs if g is not None)
+
+    def guard_score(self, params, guard):
+        """The parts' gradients; none for those that have no guard."""
+        found = []
+        for (part, own), g in zip(self._each(params), self._guards(guard), strict=True):
+            a, b = part.component.kernel_arguments(own)
+            found.append((np.zeros_like(a), np.zeros_like(b)) if g is None else part.component.guard_score(own, g))
+        return tuple(self.joined.flat(name, [pair[i] for pair in found]) for i, name in enumerate("ab"))
+
+    def collapsed(self, params, data):
+        """The thinnest part of each component."""
+        return np.min(self._thinness(params, data), axis=0)
+
+    def _thinness(self, params, data):
+        own_data: list = [None] * len(self.parts) if data is None else [own for _, own in self._with_data(data)]
+        return [
+            part.component.collapsed(own | {"weights": params["weights"]}, d)
+            for (part, own), d in zip(self._each(params), own_data, strict=True)
+        ]
+
+    def thin_direction(self, params, k):
+        """That of the part which is thinnest, zero in the other columns."""
+        thinness = self._thinness(params, None)
+        which = int(np.argmin([one[k] for one in thinness]))
+        part, own = self._each(params)[which]
+        inside = part.component.thin_direction(own | {"weights": params["weights"]}, k)
+        if inside is None:
+            return None
+        direction = np.zeros(self._slices[-1].stop)
+        direction[self._slices[which]] = inside
+        return direction
+
+    # -- free coordinates: those of the parts, behind one another --------------------------------------------------------
+    def _sizes(self, n_components):
+        return [
+            part.component.n_free(n_components, own.stop - own.start)
+            for part, own in zip(self.parts, self._slices, strict=True)
+        ]
+
+    def n_free(self, n_components, n_features):
+        """Sum over the parts."""
+        return sum(self._sizes(n_components))
+
+    def to_vector(self, params):
+        """Coordinates of each part."""
+        return np.concatenate([part.component.to_vector(own) for part, own in self._each(params)])
+
+    def from_vector(self, vector, n_components, n_features):
+        """Parameters of each part."""
+        params, stops = {}, np.cumsum(self._sizes(n_components))[:-1]
+        pieces = np.split(np.asarray(vector), stops, axis=-1)
+        for part, own, piece in zip(self.parts, self._slices, pieces, strict=True):
+            found = part.component.from_vector(piece, n_components, own.stop - own.start)
+            params |= self._named(part, found)
+        return params
+
+    def _of_arguments(self, params, d_a, d_b):
+        """Each part with its parameters and its gradients in a and b."""
+        pieces = zip(self.joined.split("a", d_a), self.joined.split("b", d_b), strict=True)
+        return [(part, own, *pair) for (part, own), pair in zip(self._each(params), pieces, strict=True)]
+
+    def vector_gradient(self, params, d_a, d_b):
+        """Gradient of each part."""
+        return np.concatenate(
+            [part.component.vector_gradient(own, a, b) for part, own, a, b in self._of_arguments(params, d_a, d_b)]
+        )
+
+    def vector_curvature(self, params, d_a, d_b):
+        """Curvature of each part, in blocks."""
+        from scipy.linalg import block_diag
+
+        parts = self._of_arguments(params, d_a, d_b)
+        return block_diag(*(part.component.vector_curvature(own, a, b) for part, own, a, b in parts))
+
+    def vector_jacobian(self, params):
+        """Derivatives of each part's parameters, none in the coordinates of others."""
+        k = len(next(iter(params.values())))
+        sizes = self._sizes(k)
+        before, jacobian = 0, {}
+        for (part, own), size in zip(self._each(params), sizes, strict=True):
+            for name, value in part.component.vector_jacobian(own).items():
+                around = [(0, 0)] * (value.ndim - 1) + [(before, sum(sizes) - before - size)]
+                jacobian[f"{part.name}_{name}"] = np.pad(value, around)
+            before += size
+        return jacobian
+
+    def coordinate_scale(self, params):
+        """Scales of each part."""
+        return np.concatenate([part.component.coordinate_scale(own) for part, own in self._each(params)])
+
+    # -- priors and PyMC -------------------------------------------------------------------------------------------------
+    def default_priors(self, data, n_components):
+        """Those in force for each part: its defaults, or what was given with it."""
+        chosen, notes = {}, {}
+        for part, own in self._with_data(data):
+            priors = part.component.priors(own, n_components)
+            chosen |= {f"{part.name}_{name}": prior for name, prior in priors.items()}
+            notes |= {f"{part.name}_{name}": note for name, note in priors.notes.items()}
+        return Priors(chosen, notes)
+
+    def pymc_variables(self, priors, n_components, n_features):
+        """The variables of each part, its name in front; a and b of the parts behind one another."""
+        import pytensor.tensor
+
+        pt: Any = pytensor.tensor
+        params, pieces = {}, []
+        for part, own in zip(self.parts, self._slices, strict=True):
+            begin = f"{part.name}_"
+            theirs = {name.removeprefix(begin): p for name, p in priors.items() if name.startswith(begin)}
+            with prefix(begin):
+                found, arguments = part.component.pymc_variables(Priors(theirs, {}), n_components, own.stop - own.start)
+            params |= self._named(part, found)
+            pieces.append([pt.reshape(argument, (n_components, -1)) for argument in arguments])
+        joined: Any = [pt.concatenate([piece[i] for piece in pieces], axis=1) for i in range(2)]
+        return params, tuple(joined)
+
+    def pymc_dist(self, params):
+        """The parts' distributions side by side."""
+        import pytensor.tensor as pt
+
+        columns = []
+        for part, own in self._each(params):
+            value: Any = part.component.pymc_dist(own)
+            columns.append(value if part.component.multivariate else value[..., None])
+        return pt.concatenate([column.astype("float64") for column in columns], axis=-1)
+
+    # -- words ---------------------------------------------------------------------------------------------------------
+    def _settings(self):
+        """Families by name, as they were given."""
+        return {
+            part.name: part.component if part.columns is None else (part.component, list(part.columns))
+            for part in self.parts
+        }
+
+    def __str__(self):
+        words = (
+            f"{name}={value}" if isinstance(value, Component) else f"{name}=({value[0]}, {value[1]})"
+            for name, value in self._settings().items()
+        )
+        return f"Product({', '.join(words)})"
+
+
+def _part(name: str, value) -> Part:
+    """A part as it was given, checked."""
+    columns = None
+    if isinstance(value, tuple) and len(value) == 2:
+        value, columns = value
+        columns = (columns,) if isinstance(columns, str | int) else tuple(columns)
+    if isinstance(value, type) and issubclass(value, Component):
+        raise TypeError(f"part {name} is the class {value.__name__}; call it: {name}=bm.{value.__name__}().")
+    if not isinstance(value, Component):
+        raise TypeError(
+            f"part {name} must be a family such as bm.Normal(), or a family and its columns, (bm.MvNormal(), ['a', 'b']), "
+            f"but it is {value!r}."
+        )
+    if isinstance(value, Product):
+        raise TypeError(f"part {name} is a product itself; name its parts here.")
+    if value.alternatives() != (value,):
+        raise ValueError(f"part {name}, {value}, stands for several families; a part is one.")
+    if not value.smooth:
+        raise TypeError(
+            f"part {name}, {value}, has a kink, which products do not take; use bm.StudentT() in its place."
+        )
+    if columns is None and value.multivariate:
+        raise TypeError(
+            f"part {name}, {value}, describes several columns; name them: {name}=({value}, ['first', 'second'])."
+        )
+    if columns is not None and not value.multivariate and len(columns) != 1:
+        raise ValueError(f"part {name}, {value}, describes one column, but {len(columns)} are given: {list(columns)}.")
+    return Part(name, value, columns)
+
+
+@lru_cache(maxsize=256)
+def _joined(product: Product) -> Joined:
+    segments = []
+    for part, own in zip(product.parts, product._slices, strict=True):
+        component, d = part.component, own.stop - own.start
+        if component.numeric:
+            segments.append(Segment("formula", d, component.formula))
+        elif component.kernel == "linear":
+            segments.append(Segment("linear", component.statistics(np.zeros((1, d))).shape[1]))
+        else:
+            segments.append(Segment(component.kernel, d))
+    return Joined(tuple(segments))
+
+
+@lru_cache(maxsize=256)
+def _guard_shapes(product: Product) -> tuple:
+    """Shape of the second statistics of each part's guard; () for those that cannot collapse."""
+    shapes = []
+    for part, own in zip(product.parts, product._slices, strict=True):
+        component, d = part.component, own.stop - own.start
+        if component.numeric:
+            shapes.append((1,) if component.formula.spreads[0] is not None else ())
+        else:
+            shapes.append({"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel])
+    return tuple(shapes)
