@@ -21,8 +21,8 @@ class Geometric(Trials):
     Parameters
     ----------
     p : PreliZ distribution, optional
-        Prior of the probabilities, the same for every component: by default Beta(2, 2 m - 2) for data of mean m, under
-        which 1 / p has mean 2 m - 1 and infinite variance. EM does not use it.
+        Prior of the probabilities, the same for every component: by default logit-normal about 1 / m for data of mean m,
+        with standard deviation 1.5 of the logit. EM does not use it.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class Geometric(Trials):
     def default_priors(self, data, n_components):
         """See the class."""
         mean = max(float(moments(data)[0][0]), 1.0 + 0.5 / data.total_weight)
-        prior = Prior.of("Beta", UNIT, alpha=2.0, beta=2.0 * (mean - 1.0))
+        prior = Prior.of("LogitNormal", UNIT, mu=-np.log(mean - 1.0), sigma=1.5)
         return Priors({"p": prior}, {"p": "mean of the data"})
 
     def pymc_dist(self, params):

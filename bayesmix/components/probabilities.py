@@ -21,7 +21,7 @@ from .base import Component, Parameter, Rows, full_shape
 from .normal import _weights
 
 FLATTEST = 1e-8  # information of a logit per row, below which steps in it are not measured by it any more
-INSIDE = 1e-9  # probability that an outcome is given where none at all has no finite logit
+INSIDE = 1e-4  # probability that an outcome is given where none at all has no finite logit
 
 
 class Probabilities(Component):
