@@ -13,6 +13,7 @@ from .components.gamma import Gamma as Gamma
 from .components.geometric import Geometric as Geometric
 from .components.half_normal import HalfNormal as HalfNormal
 from .components.inverse_gamma import InverseGamma as InverseGamma
+from .components.laplace import Laplace as Laplace
 from .components.log_normal import LogNormal as LogNormal
 from .components.mvnormal import MvNormal as MvNormal
 from .components.normal import Normal as Normal

@@ -271,6 +271,15 @@ ROWS = [
         off_support=(-1.0, 0.0, 1.5),
         impossible=({"p": np.ones(3)}, (1.0, 2.0)),
     ),
+    Oracle(
+        "Laplace",
+        bm.Laplace(),
+        {"weights": WEIGHTS, "mu": np.array([-2.0, 1.0, 4.0]), "b": np.array([0.5, 0.75, 1.5])},
+        scipy=lambda p: stats.laplace(p["mu"], p["b"]),
+        pymc=_pymc("Laplace"),
+        moved=_moved("mu", "b"),
+        impossible=({"b": np.full(3, 0.25)}, (0.0, 1.7e308)),
+    ),
 ]
 
 # The same families under other priors: what is promised of models holds for these too.

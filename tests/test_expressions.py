@@ -8,7 +8,7 @@ import pytest
 from scipy import special as scipy_special
 
 from bayesmix.arrays import namespace
-from bayesmix.expressions import column, constant, derivative, evaluate, parameter
+from bayesmix.expressions import column, constant, derivative, evaluate, negative, parameter
 from bayesmix.likelihood import special
 from bayesmix.likelihood.generate import Formula, trace
 
@@ -117,7 +117,7 @@ def test_what_is_not_selected_may_be_infinite():
 
 
 def test_equal_formulas_are_one_object():
-    assert A * X + 1.0 is X * A + 1.0 and -(-A) is A and A - (-B) is A + B
+    assert A * X + 1.0 is X * A + 1.0 and negative(-A) is A and A - (-B) is A + B
     assert (A + 0.0) is A and (1.0 * A) is A and A / 1.0 is A and (A - A) is constant(0.0) and A * 0 is constant(0.0)
     assert np.log(2.0) * constant(2.0) is constant(2.0 * np.log(2.0))
     assert repr((X - A) / B) == "((column0 - parameter0) / parameter1)"

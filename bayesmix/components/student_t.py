@@ -7,8 +7,7 @@ import numpy as np
 from ..arrays import namespace
 from ..priors import POSITIVE, REAL, Prior, Priors
 from .base import Parameter
-from .normal import midrange
-from .univariate import Univariate, scale_prior
+from .univariate import Univariate, location_scale_priors
 
 MOST_NORMAL = 1e4  # degrees of freedom: beyond, a t distribution is a normal one to 1e-4 in its kurtosis
 
@@ -72,17 +71,9 @@ class StudentT(Univariate):
 
     def default_priors(self, data, n_components):
         """See the class."""
-        middle, width = midrange(data)
-        sigma, note = scale_prior(data, n_components)
+        shared = location_scale_priors(data, n_components, "mu", "sigma")
         nu = Prior.of("Gamma", POSITIVE, alpha=2.0, beta=0.1)
-        return Priors(
-            {"mu": Prior.of("Normal", mu=middle[0], sigma=width[0]), "sigma": sigma, "nu": nu},
-            {
-                "mu": "midrange and range of the data (Richardson & Green 1997)",
-                "sigma": note,
-                "nu": "Juárez & Steel (2010)",
-            },
-        )
+        return Priors({**shared, "nu": nu}, shared.notes | {"nu": "Juárez & Steel (2010)"})
 
 
 def _log_gamma_ratio(xp, x):

@@ -9,6 +9,7 @@ from ..components.base import Guard, Statistics
 from ..likelihood.formula import log_of_weights
 from ..likelihood.likelihood import MANY_ROWS, Likelihood, interruptible
 from .finish import finish, polish
+from .kinks import to_a_better_kink
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
@@ -62,10 +63,15 @@ def climb(
     second step extrapolates two EM steps (SQUAREM, Varadhan & Roland 2008, scheme S3), and is taken back where it
     lowers the objective; a run that is still on its way after 50 updates, and one for every two parameters, goes on
     by quasi-Newton steps on the exact gradient (`bayesmix.engines.finish`), and what these leave is for EM again.
-    Every EM update and every evaluation of the gradient counts as one iteration.
+    Every EM update and every evaluation of the gradient counts as one iteration. Densities with a kink have neither
+    gradient nor curvature at the optimum: there EM goes on to the end, and then from kink to kink
+    (`bayesmix.engines.kinks`).
     """
-    first = min(max_iter, BEFORE_FINISH + likelihood.n_parameters // 2) if accelerate else max_iter
+    accelerated = accelerate and likelihood.component.smooth
+    first = min(max_iter, BEFORE_FINISH + likelihood.n_parameters // 2) if accelerated else max_iter
     run = _updates(likelihood, params, guard, first, tol, accelerate)
+    if not likelihood.component.smooth:
+        return _kinked(likelihood, run, guard, max_iter, tol, accelerate)
     if likelihood.component.numeric:
         return _numeric(likelihood, run, guard, max_iter, tol, accelerate)
     while not (run.converged or run.collapsed or run.stalled or run.n_passes >= max_iter):
@@ -95,6 +101,22 @@ def _numeric(likelihood, run, guard, max_iter, tol, accelerate):
         if after.collapsed and not np.isfinite(after.objective):
             return replace(polished, collapsed=True)
         run = _joined(polished, None, after, False, tol)
+    return run
+
+
+def _kinked(likelihood, run, guard, max_iter, tol, accelerate):
+    """Updates, and where they end moves to better kinks nearby: each kink is an end of EM, most of them are no optimum."""
+    while not run.collapsed and run.n_passes < max_iter:
+        found = to_a_better_kink(likelihood, run.params)
+        if found is None or found.gain <= _rounding(likelihood, run.objective):
+            return run
+        left = max_iter - run.n_passes - found.n_passes
+        after = _updates(likelihood, found.params, guard, max(0, left), tol, accelerate)
+        if after.collapsed and not np.isfinite(after.objective):
+            return replace(run, collapsed=True)
+        if after.objective <= run.objective:
+            return run
+        run = _joined(run, found, after, False, tol)
     return run
 
 
@@ -352,8 +374,7 @@ def _params(likelihood, theta):
 
 def _update(likelihood, place, guard):
     """One EM update: the M-step on the statistics found at a place."""
-    n = place.statistics.n
-    return {"weights": n / n.sum()} | likelihood.component.m_step(place.params, place.statistics, guard)
+    return likelihood.m_step(place.params, place.statistics, guard)
 
 
 def _step(likelihood, place, guard, least):

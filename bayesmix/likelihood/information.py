@@ -17,6 +17,11 @@ log pi_k and, with P the component's precision factor,
   component itself, so that neither the units of the data nor its offset cost digits;
 - kernel ``linear``: eta and A;
 - kernels written from a formula: the parameters.
+
+A density with a kink, such as Laplace's, has scores but no Hessian that says anything: the information in a kinked
+parameter sits in the kinks. There the outer products of the scores, :math:`\sum_n w_n s_n s_n'`, stand for it (Berndt,
+Hall, Hall & Hausman 1974), which estimate the Fisher information wherever the scores have second moments (van der Vaart
+1998, *Asymptotic Statistics*, sec. 7.2).
 """
 
 import numpy as np
@@ -38,7 +43,7 @@ def observed_information(component: Component, rows: Rows, params: dict, guard: 
     own = {name: value for name, value in params.items() if name != "weights"}
     a, b = component.kernel_arguments(own)
     view = _view(component, rows, params, a, b)
-    gradient, missing = _one_pass(view, rows, log_of_weights(weights))
+    gradient, missing = _one_pass(view, rows, log_of_weights(weights), component.smooth)
     gradient = view.with_guard(gradient, guard)
     k, m = gradient.shape
     hessian = missing.reshape(k, m, k, m)
@@ -72,8 +77,11 @@ def parameter_jacobian(component: Component, params: dict) -> dict:
 
 
 # -- in coordinates of each component ------------------------------------------------------------------------------------
-def _one_pass(view, rows: Rows, log_weights: np.ndarray):
-    """Gradient (K, M) in phi, and the part of the Hessian that comes from the scores alone, (K M, K M)."""
+def _one_pass(view, rows: Rows, log_weights: np.ndarray, smooth: bool):
+    """Gradient (K, M) in phi, and the part of the Hessian that comes from the scores alone, (K M, K M).
+
+    For families that are not smooth: zero, and minus the sum of outer products of the scores of rows.
+    """
     k, m = len(log_weights), view.size
     gradient, between, within = np.zeros((k, m)), np.zeros((k * m, k * m)), np.zeros((k, m, m))
     step = max(256, CELLS // (k * m))
@@ -88,6 +96,8 @@ def _one_pass(view, rows: Rows, log_weights: np.ndarray):
         scores *= (np.sqrt(w) * r)[:, None]
         flat = scores.reshape(k * m, -1)
         between -= flat @ flat.T
+    if not smooth:
+        return np.zeros_like(gradient), between
     missing = between.reshape(k, m, k, m)
     missing[range(k), :, range(k), :] = within  # with 1 - r taken first: no difference of large sums
     return gradient, between
@@ -99,6 +109,8 @@ def _view(component, rows, params, a, b):
     if component.numeric:
         run = component.expected_statistics()
         second = run(rows.x, rows.weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), b)[3]
+        if not component.smooth:  # its scores alone count
+            second = np.zeros_like(second)
     return _view_of(component, params, a, b, second)
 
 

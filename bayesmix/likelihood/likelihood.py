@@ -159,6 +159,18 @@ class Likelihood:
         params = self.from_vector(vector)
         return np.concatenate([np.ones(self.n_components - 1), self.component.coordinate_scale(params)])
 
+    # -- the M-step ----------------------------------------------------------------------------------------------------
+    def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
+        """Parameters and weights of one EM update at `params`, by the statistics taken there.
+
+        Families that are not smooth maximise given the responsibilities of all rows; a component without rows stays.
+        """
+        n = statistics.n
+        if self.component.smooth:
+            return {"weights": n / n.sum()} | self.component.m_step(params, statistics, guard)
+        new = self.maximise_given(self.responsibilities(params), guard)
+        return {name: np.where(n > 0, value, params[name]) for name, value in new.items()} | {"weights": n / n.sum()}
+
     # -- starting without parameters ---------------------------------------------------------------------------------------
     def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood for responsibilities (obs, cluster) of the data's rows."""

@@ -65,6 +65,11 @@ class StreamedLikelihood(Likelihood):
     table: Likelihood | None = field(init=False)
 
     def __post_init__(self):
+        if not self.component.smooth:
+            raise TypeError(
+                f"{self.component} components are fitted from all rows at once, but the data are not in memory; give a part "
+                "of the rows as an array, or use a family without a kink, such as bm.StudentT()."
+            )
         found: Streamed = self.data
         table = None if found.table is None else Likelihood(self.component, found.table, self.n_components)
         object.__setattr__(self, "table", table)
