@@ -44,3 +44,22 @@ FAMILIES = {
         Laplace,
     )
 }
+
+
+def to_plain(component: Component) -> dict:
+    """Write a family as nested dicts, lists and numbers, for JSON."""
+    if isinstance(component, Product):
+        parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
+        return {"component": "Product", "settings": {}, "parts": parts}
+    settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
+    return {"component": type(component).__name__, "settings": settings}
+
+
+def from_plain(plain: dict) -> Component:
+    """Inverse of `to_plain`."""
+    if plain["component"] == "Product":
+        columns = [None if p["columns"] is None else tuple(p["columns"]) for p in plain["parts"]]
+        parts = zip(plain["parts"], columns, strict=True)
+        return Product.of(tuple(Part(p["name"], from_plain(p), own) for p, own in parts))
+    settings = {name: priors.from_plain(value) for name, value in plain["settings"].items()}
+    return FAMILIES[plain["component"]](**settings)
