@@ -15,7 +15,7 @@ import xarray as xr
 from .arrays import Data, as_data
 from .components import Component, MvNormal, Poisson
 from .components.base import full_shape
-from .components.covariance import STRUCTURES
+from .components.covariance import ALIASES, STRUCTURES
 from .components.covariance.base import diagonal_of
 from .engines.em import em
 from .fit import Fit
@@ -394,9 +394,9 @@ class GaussianMixture(_MixtureEstimator):
         self.guard = guard
 
     def _component(self):
-        if not isinstance(self.covariance_type, str) or self.covariance_type not in STRUCTURES:
+        if not isinstance(self.covariance_type, str) or self.covariance_type not in ALIASES:
             raise ValueError(
-                f"covariance_type={self.covariance_type!r} is not known; use one of {', '.join(STRUCTURES)}."
+                f"covariance_type={self.covariance_type!r} is not known; use one of {', '.join(ALIASES)}."
             )
         if self.reg_covar != 0:
             raise ValueError(
@@ -432,7 +432,7 @@ class GaussianMixture(_MixtureEstimator):
 
     def _set_estimates(self, estimates):
         kind, cov = self.covariance_type, estimates["cov"]
-        factor = STRUCTURES[kind].factor(cov)  # P with Sigma^-1 = P'P, or 1 / sigma
+        factor = STRUCTURES[ALIASES[kind]].factor(cov)  # P with Sigma^-1 = P'P, or 1 / sigma
         self.means_ = estimates["mu"]
         if kind in ("full", "tied"):
             upper = np.swapaxes(factor, 1, 2).copy()

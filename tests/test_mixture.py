@@ -95,8 +95,13 @@ def test_concentrations_must_be_positive(alpha):
 @pytest.mark.parametrize(
     "arguments, error, words",
     [
-        ({"covariance": "VVV"}, ValueError, "covariance='VVV' is not known; use one of full, diag, tied, spherical"),
-        ({"covariance": ["full", "VVV"]}, ValueError, "covariance='VVV' is not known"),
+        (
+            {"covariance": "VIV"},
+            ValueError,
+            "covariance='VIV' is not known; use one of full, diag, tied, spherical, EII",
+        ),
+        ({"covariance": ["full", "ful"]}, ValueError, "covariance='ful' is not known"),
+        ({"covariance": ["full", "vvv"]}, ValueError, "names 'full' more than once"),
         ({"cov": HALF_NORMAL}, TypeError, r"bm.InverseWishart\(nu, psi\)"),
         ({"corr": 2.0, "sigma": HALF_NORMAL}, TypeError, r"bm.LKJ\(eta\)"),
         ({"corr": bm.LKJ(2)}, ValueError, "corr needs a prior of the standard deviations"),

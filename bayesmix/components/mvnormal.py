@@ -17,7 +17,7 @@ from ..priors import (
     Priors,
 )
 from .base import Component, Guard, Parameter, Rows, full_shape
-from .covariance import STRUCTURES, Structure
+from .covariance import ALIASES, LETTERS, ONE_COLUMN, STRUCTURES, Structure
 from .covariance.base import diagonal_of
 from .normal import _weights, is_empty, midrange, moments, recentre
 
@@ -31,10 +31,13 @@ class MvNormal(Component):
 
     Parameters
     ----------
-    covariance : {"full", "tied", "diag", "spherical"}, or a list of them
-        Structure of the covariance matrices: one free matrix per component, one matrix shared by all, diagonal
-        matrices, multiples of the identity. In mclust's names VVV, EEE, VVI, VII. A list stands for as many families,
-        for `bayesmix.sweep` to choose from.
+    covariance : str, or a list of names
+        Structure of the covariance matrices. "full" (VVV): one free matrix per component; "tied" (EEE): one matrix
+        shared by all; "diag" (VVI): diagonal matrices; "spherical" (VII): multiples of the identity. In all, mclust's
+        fourteen, by three letters that say of volume, shape and orientation whether they are equal (E) among components,
+        variable (V), or those of the identity (I): EII, VII, EEI, VEI, EVI, VVI, EEE, VEE, EVE, VVE, EEV, VEV, EVV, VVV
+        (Banfield & Raftery 1993; Celeux & Govaert 1995). For one column E and V. A list stands for as many families, for
+        `bayesmix.sweep` to choose from, and "all" for the fourteen.
     mu : PreliZ distribution, optional
         Prior of every entry of the means. Default: Normal(midrange, range), feature by feature
         (after Richardson & Green 1997).
@@ -65,11 +68,12 @@ class MvNormal(Component):
     multivariate = True
 
     def __post_init__(self):
+        if isinstance(self.covariance, str) and self.covariance.lower() == "all":
+            object.__setattr__(self, "covariance", LETTERS)
         if isinstance(self.covariance, list | tuple):
             self._check_several()
             return
-        if not isinstance(self.covariance, str) or self.covariance not in STRUCTURES:
-            raise ValueError(f"covariance={self.covariance!r} is not known; use one of {', '.join(STRUCTURES)}.")
+        object.__setattr__(self, "covariance", _known(self.covariance))
         self._check_priors(mu=REAL, sigma=POSITIVE)
         if self.cov is not None and not isinstance(self.cov, InverseWishart | HierarchicalInverseWishart):
             raise TypeError(
@@ -103,10 +107,11 @@ class MvNormal(Component):
 
     def _check_several(self):
         """Keep a list of structures as a tuple; raise what any of the families would raise by itself."""
-        several = tuple(self.covariance)
-        if not several:
-            raise ValueError(f"covariance=[] names no structure; use some of {', '.join(STRUCTURES)}.")
-        if twice := next((name for name in several if several.count(name) > 1), None):
+        if not self.covariance:
+            raise ValueError(f"covariance=[] names no structure; use some of {_NAMES}.")
+        several = tuple(_known(name) for name in self.covariance)
+        meant = [_letters(name) for name in several]
+        if twice := next((name for name in several if meant.count(_letters(name)) > 1), None):
             raise ValueError(f"covariance={list(several)} names {twice!r} more than once.")
         object.__setattr__(self, "covariance", several)
         self.alternatives()
@@ -119,17 +124,24 @@ class MvNormal(Component):
 
     @property
     def _structure(self) -> Structure:
-        return STRUCTURES[str(self.covariance)]
+        return STRUCTURES[self.letters]
+
+    @property
+    def letters(self) -> str:
+        """The structure by mclust's letters, under whatever name it was given."""
+        return _letters(str(self.covariance))
 
     @property
     def posterior_layout(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Compiled posterior: by standard deviations, or by factors of the precision."""
+        """Compiled posterior: by standard deviations, or by factors of the precision; None for most structures."""
+        if self._structure.compiled is None:
+            return None
         return "scale" if self.kernel == "diagonal" else "factor"
 
     @property
     def compiled_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
-        """Compiled M-step: one for each structure."""
-        return self.covariance
+        """Compiled M-step, for some structures."""
+        return self._structure.compiled
 
     @property
     def parameters(self):
@@ -142,7 +154,13 @@ class MvNormal(Component):
         return self._structure.kernel
 
     def check_data(self, data, n_components):
-        """No constant column; under "full" and "tied" no column that the others determine."""
+        """No constant column; where features are not independent no column that the others determine."""
+        if self.covariance in ONE_COLUMN and data.n_features > 1:
+            raise ValueError(
+                f'covariance="{self.covariance}" is for one column, but the data have {data.n_features}; use '
+                f"{' or '.join(name for name in LETTERS if name[0] == self.covariance and name[1] != 'E')}, ..., or "
+                f"{ONE_COLUMN[str(self.covariance)]}."
+            )
         check_not_constant(data, self)
         if self.kernel == "full":
             check_full_rank(data, self)
@@ -244,7 +262,7 @@ class MvNormal(Component):
     def m_step(self, params, statistics, guard=None):
         """Weighted means; covariances as the structure has them. A component without rows keeps what it had."""
         mean, scatter = recentre(params["mu"], statistics)
-        cov = self._structure.m_step(scatter, statistics.n, guard)
+        cov = self._structure.m_step(scatter, statistics.n, guard, params["cov"])
         left = is_empty(statistics.n, guard) & ~cov.any(axis=(1, 2))  # a tied matrix is there without rows too
         return {"mu": mean, "cov": np.where(left[:, None, None], params["cov"], cov)}
 
@@ -287,9 +305,16 @@ class MvNormal(Component):
         """Gradient in the means, then in the structure's coordinates."""
         return np.concatenate([d_a.ravel(), self._structure.vector_gradient(params["cov"], d_b)])
 
+    def gradient_at(self, vector, params, d_a, d_b):
+        """At these coordinates themselves: axes have several."""
+        return np.concatenate([d_a.ravel(), self._structure.gradient_at(vector[d_a.size :], params["cov"], d_b)])
+
     def vector_curvature(self, params, d_a, d_b):
         """None in the means; as the structure has it."""
-        return np.diag(np.concatenate([np.zeros(d_a.size), self._structure.vector_curvature(params["cov"], d_b)]))
+        own = self._structure.vector_curvature(params["cov"], d_b)
+        curvature = np.zeros((d_a.size + len(own),) * 2)
+        curvature[d_a.size :, d_a.size :] = own if own.ndim == 2 else np.diag(own)
+        return curvature
 
     def vector_jacobian(self, params):
         """1 for the means; as the structure has it."""
@@ -341,6 +366,24 @@ class MvNormal(Component):
         import pymc as pm
 
         return pm.MvNormal.dist(params["mu"], cov=params["cov"])
+
+
+_NAMES = f"{', '.join(ALIASES)}, {', '.join(LETTERS)}, and for one column {' and '.join(ONE_COLUMN)}"
+
+
+def _known(name) -> str:
+    """The name of a structure, letters in capitals."""
+    if isinstance(name, str):
+        if name.lower() in ALIASES:
+            return name.lower()
+        if name.upper() in STRUCTURES or name.upper() in ONE_COLUMN:
+            return name.upper()
+    raise ValueError(f"covariance={name!r} is not known; use one of {_NAMES}.")
+
+
+def _letters(name: str) -> str:
+    """Letters, as in mclust, of a known name."""
+    return ALIASES.get(name) or ONE_COLUMN.get(name) or name
 
 
 def covariance(data):

@@ -264,7 +264,7 @@ def params_of_fit(likelihood: Likelihood, fit: Fit) -> dict:
             f"init is a fit of {len(fit.data.feature)} columns, but the data have {data.n_features}; fit the same columns."
         )
     same_columns = fit.data.feature == data.feature or not (fit.data.named and data.named)
-    if same_columns and getattr(own, "covariance", None) == getattr(component, "covariance", None):
+    if same_columns and getattr(own, "letters", None) == getattr(component, "letters", None):
         return fit.estimates
     if not likelihood.in_memory:
         likelihood = likelihood.subsample(SUBSAMPLE, np.random.default_rng(0))

@@ -113,11 +113,11 @@ def setup(mixture: Mixture, data: Data) -> Setup:
         scale = np.array([[rate]])
     elif layout == SCALE:
         location = _mean_prior(priors["mu"], d)
-        shared = getattr(component, "covariance", "") == "spherical"
+        shared = getattr(component, "letters", "") == "VII"
         shape, scale, hyper = _scale_prior(priors["sigma"], d, shared)
     else:
         location = _mean_prior(priors["mu"], d)
-        shared = getattr(component, "covariance", "") == "tied"
+        shared = getattr(component, "letters", "") == "EEE"
         prior = priors.get("cov")
         if isinstance(prior, HierarchicalInverseWishart):
             scale = np.array(prior.psi, dtype=float)

@@ -19,17 +19,21 @@ class Structure(ABC):
     (cluster, feature, feature) for ``full``.
     """
 
-    name: ClassVar[str]
+    letters: ClassVar[str]  # mclust's name: volume, shape and orientation are equal, variable, or those of the identity
     kernel: ClassVar[str]
     prior_on: ClassVar[str]  # "cov" or "sigma": which parameter the default prior is on
+    compiled: ClassVar[str | None] = None  # its name in bayesmix.engines.loop
 
     @abstractmethod
     def n_free(self, n_components: int, n_features: int) -> int:
         """Number of free parameters."""
 
     @abstractmethod
-    def m_step(self, scatter: np.ndarray, n: np.ndarray, guard) -> np.ndarray:
-        """Covariances (cluster, feature, feature) of greatest expected likelihood, given scatter and rows."""
+    def m_step(self, scatter: np.ndarray, n: np.ndarray, guard, before: np.ndarray | None = None) -> np.ndarray:
+        """Covariances (cluster, feature, feature) of greatest expected likelihood, given scatter and rows.
+
+        `before` are the covariances so far, from which iterations start.
+        """
 
     @abstractmethod
     def belongs(self, cov: np.ndarray) -> bool:
@@ -54,6 +58,10 @@ class Structure(ABC):
     @abstractmethod
     def vector_gradient(self, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Gradient in free coordinates, from the gradient in the kernel's b."""
+
+    def gradient_at(self, vector: np.ndarray, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """Gradient at coordinates whose covariances are `cov`: these need not be the ones that `to_vector` chooses."""
+        return self.vector_gradient(cov, d_b)
 
     def vector_curvature(self, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """Second derivative of b in each coordinate, times the gradient in b: (n_free,).

@@ -11,7 +11,8 @@ from .full import same
 class Diagonal(Structure):
     """K free diagonal matrices: K D parameters."""
 
-    name = "diag"
+    letters = "VVI"
+    compiled = "diag"
     kernel = "diagonal"
     prior_on = "sigma"
 
@@ -19,7 +20,7 @@ class Diagonal(Structure):
         """K D."""
         return n_components * n_features
 
-    def m_step(self, scatter, n, guard):
+    def m_step(self, scatter, n, guard, before=None):
         """Scatter of each feature in each component, over its rows."""
         return diagonal_matrices(pooled_with_guard(scatter, n, guard))
 

@@ -20,7 +20,8 @@ from .base import (
 class Full(Structure):
     """K free matrices: K D (D + 1) / 2 parameters."""
 
-    name = "full"
+    letters = "VVV"
+    compiled = "full"
     kernel = "full"
     prior_on = "cov"
 
@@ -28,7 +29,7 @@ class Full(Structure):
         """K D (D + 1) / 2."""
         return n_components * n_features * (n_features + 1) // 2
 
-    def m_step(self, scatter, n, guard):
+    def m_step(self, scatter, n, guard, before=None):
         """Scatter of each component over its rows."""
         return pooled_with_guard(scatter, n, guard)
 

@@ -11,7 +11,8 @@ from .full import same
 class Spherical(Structure):
     """K multiples of the identity: K parameters. Only for features in the same units."""
 
-    name = "spherical"
+    letters = "VII"
+    compiled = "spherical"
     kernel = "diagonal"
     prior_on = "sigma"
 
@@ -19,7 +20,7 @@ class Spherical(Structure):
         """K."""
         return n_components
 
-    def m_step(self, scatter, n, guard):
+    def m_step(self, scatter, n, guard, before=None):
         """Scatter of all features in each component, over its rows times the features."""
         n_features = scatter.shape[1]
         total, rows = scatter.sum(axis=1), np.where(is_empty(n, guard), 1.0, n)

@@ -20,7 +20,8 @@ from .full import same
 class Tied(Structure):
     """One free matrix shared by all components: D (D + 1) / 2 parameters."""
 
-    name = "tied"
+    letters = "EEE"
+    compiled = "tied"
     kernel = "full"
     prior_on = "cov"
 
@@ -28,7 +29,7 @@ class Tied(Structure):
         """D (D + 1) / 2."""
         return n_features * (n_features + 1) // 2
 
-    def m_step(self, scatter, n, guard):
+    def m_step(self, scatter, n, guard, before=None):
         """Scatter of all components, over all rows."""
         total, rows = scatter.sum(axis=0), n.sum()
         if guard is not None:
