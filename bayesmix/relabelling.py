@@ -21,6 +21,7 @@ from .labels import (
 )
 from .likelihood import formula
 from .likelihood.likelihood import Likelihood
+from .likelihood.pointwise import has_summaries, summaries
 from .prediction import CELLS, with_row_axis
 from .priors import POSITIVE
 
@@ -190,6 +191,10 @@ def _allocations(fit, flat, rows, keep):
     n_draws, k = flat["weights"].shape
     allocations, entropy = np.empty((n_draws, len(rows)), dtype=np.int16), np.empty(n_draws)
     whole = np.empty((n_draws, len(rows), k), dtype=np.float32) if keep else None
+    if whole is None and has_summaries(fit.mixture.component):
+        for i, (_, found, nats) in enumerate(summaries(fit.mixture.component, fit.data.values[rows], flat)):
+            allocations[i], entropy[i] = found, nats
+        return allocations, entropy, None
     for part, r in _responsibilities(fit, flat, rows):
         allocations[part] = r.argmax(axis=2)
         entropy[part] = -np.sum(np.where(r > 0, r * np.log(np.maximum(r, 1e-300)), 0.0), axis=(1, 2))
