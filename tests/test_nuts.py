@@ -14,6 +14,7 @@ from reference import answers, columns
 
 import bayesmix as bm
 from bayesmix.engines import nuts as nuts_module
+from bayesmix.engines import sampler
 from bayesmix.engines.nuts import modes_of, starting_points
 from bayesmix.posterior import posterior_of
 
@@ -281,3 +282,21 @@ def _same_posterior(left, right):
             x, y = a[(..., *index)], b[(..., *index)]
             z = (x.mean() - y.mean()) / np.hypot(float(az.mcse(x)), float(az.mcse(y)))
             assert abs(z) < 5, (name, index, z)
+
+
+# -- nutpie's inside -----------------------------------------------------------------------------------------------------
+def test_draws_are_read_as_nutpie_reads_them():
+    """Our conversion of its Arrow tables, which spares loading ArviZ's plots, gives what its own gives."""
+    mixture = bm.Mixture(bm.Normal(), 2)
+    data = mixture.check(np.random.default_rng(0).normal(size=300))
+    posterior = posterior_of(mixture, data)
+    (mode, *_) = modes_of(posterior, starting_points(mixture, data, "em", np.random.default_rng(1), False))
+    model, nutpie = posterior.nutpie_model(mode, 1.0), sampler.load_nutpie()
+    options = {"draws": 30, "tune": 20, "chains": 2, "cores": 1, "seed": 1, "progress_bar": False}
+    ours = sampler.tree_of(nutpie.sample(model, return_raw_trace=True, **options), nuts_module._STATISTICS)
+    theirs = nutpie.sample(model, **options)
+    assert ours["sample_stats"].sizes == {"chain": 2, "draw": 30}
+    for group in ("posterior", "sample_stats"):
+        for name, variable in ours[group].data_vars.items():
+            np.testing.assert_array_equal(variable.values, theirs[group][name].values, err_msg=name)
+            assert variable.dtype == theirs[group][name].dtype

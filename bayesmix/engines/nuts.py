@@ -16,6 +16,7 @@ from ..relabelling import relabel
 from ..whole_numbers import check_whole, is_whole
 from .em import generator, params_of_fit, search_optima
 from .interrupts import finishing
+from .sampler import load_nutpie, tree_of
 from .search import distinct_optima
 from .store import RunStore, fingerprint
 
@@ -275,24 +276,24 @@ def modes_of(posterior, optima: list[dict], climb=find_mode) -> list[Mode]:
 # -- the samplers ------------------------------------------------------------------------------------------------------------
 def _run_nutpie(posterior, modes, draws, tune, chains, cores, seed, progressbar, kept_in=None):
     """Sample with nutpie, each mode with its share of the chains: parameters, statistics, and whether interrupted."""
-    import nutpie
-
+    nutpie = load_nutpie()
     shares = [len(part) for part in np.array_split(np.arange(chains), min(len(modes), chains))]
     pieces, interrupted = [], False
     for i, (mode, share) in enumerate(zip(modes, shares, strict=False)):
         model = posterior.nutpie_model(mode, 1.0 if mode.regular else 0.1)
         background = nutpie.sample(
             model, draws=draws, tune=tune, chains=share, cores=min(cores, share), seed=seed + i, progress_bar=progressbar,
-            save_warmup=False, blocking=False, zarr_store=None if kept_in is None else kept_in.for_mode(i),
+            save_warmup=False, blocking=False, return_raw_trace=kept_in is None,
+            zarr_store=None if kept_in is None else kept_in.for_mode(i),
         )  # fmt: skip
         try:
-            tree = background.wait()
+            found = background.wait()
         except KeyboardInterrupt:
-            tree, interrupted = background.abort(), True
+            found, interrupted = background.abort(), True
         except BaseException:
             background.cancel()
             raise
-        pieces.append(tree)
+        pieces.append(tree_of(found, _STATISTICS) if kept_in is None else found)
         if interrupted:
             break
     finished = [tree for tree in (_finished(tree) for tree in pieces) if tree is not None]

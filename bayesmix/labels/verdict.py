@@ -300,13 +300,13 @@ class _Seen:
 
 
 def _diagnose(quantities):
-    import arviz
+    from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
     names, columns, rhats, sizes = [], [], [], []
     for name, values in quantities.items():
         for column in _varying_columns(np.asarray(values, dtype=float)):
             with np.errstate(divide="ignore", invalid="ignore"):  # chains that do not move: R-hat is inf
-                rhat, ess = float(arviz.rhat(column)), float(arviz.ess(column))
+                rhat, ess = (float(f(column, chain_axis=0, draw_axis=1)) for f in (array_stats.rhat, array_stats.ess))
             names.append(name)
             columns.append(column)
             rhats.append(rhat if np.isfinite(rhat) else np.inf)
@@ -394,10 +394,10 @@ def _apart(seen, rhat_limit):
 
 def _mixes(column):
     """Whether a chain (chain, draw), on its own, mixes where it is."""
-    import arviz
+    from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.median([arviz.ess(chain[None]) for chain in column]) >= SETTLED_ESS
+        return np.median([array_stats.ess(chain[None], chain_axis=0, draw_axis=1) for chain in column]) >= SETTLED_ESS
 
 
 def _levels(seen):
