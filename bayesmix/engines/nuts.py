@@ -22,7 +22,8 @@ from .store import RunStore, fingerprint
 
 NATS_OF_MODES = 10.0  # modes whose evidence is this close to the best's get chains of their own
 FAR_BELOW = 50.0  # nats, and one for each coordinate: no prior or curvature makes up for so much
-TUNE = {"direct": 200, "graph": 500, "pymc": 1000}
+NEARLY_NORMAL = 0.5  # nats by which the log density may differ from the normal one, where that has fallen by 2
+TUNE = {"normal": 100, "direct": 200, "graph": 500, "pymc": 1000}
 _STATISTICS = {  # nutpie's names, and the ones that PyMC and ArviZ use
     "diverging": "diverging",
     "logp": "lp",
@@ -68,7 +69,7 @@ def nuts(
         Draws kept of each chain.
     tune : int or "auto"
         Draws of each chain for adaptation, thrown away. "auto" takes 200 in the coordinates of the mode (priors of the
-        documented list), 500 otherwise, 1000 for PyMC's sampler.
+        documented list), 100 where the posterior is close to normal in them; 500 otherwise, 1000 for PyMC's sampler.
     chains : int
         Number of chains; at least 2, for R-hat 4.
     cores : int, optional
@@ -194,9 +195,20 @@ def _finish(mixture, data, sampled, stats, interrupted, draws, n_modes, attrs, r
 
 
 def tuning(posterior, modes) -> int:
-    """Draws for adaptation: few in the coordinates of a mode whose curvature is that of the posterior."""
-    whitened = hasattr(posterior, "block") and all(mode.regular for mode in modes)
-    return TUNE["direct" if whitened else "graph"]
+    """Draws for adaptation: few in the coordinates of a mode whose curvature is that of the posterior.
+
+    Fewest where the posterior is close to normal: there nothing but the length of a step is left to be learnt.
+    """
+    if not (hasattr(posterior, "block") and all(mode.regular for mode in modes)):
+        return TUNE["graph"]
+    return TUNE["normal" if all(_is_close_to_normal(posterior, mode) for mode in modes) else "direct"]
+
+
+def _is_close_to_normal(posterior, mode) -> bool:
+    """Is the log density that of the normal distribution, two standard deviations from the mode along each axis?"""
+    ends = mode.vector + 2.0 * np.concatenate([mode.basis.T, -mode.basis.T])
+    fall = mode.log_density - np.array([posterior.value_and_gradient(end)[0] for end in ends])
+    return bool(np.all(np.abs(fall - 2.0) < NEARLY_NORMAL))
 
 
 def _notes(interrupted, kept, draws, n_modes):
