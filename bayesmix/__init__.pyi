@@ -16,6 +16,7 @@ from .components.inverse_gamma import InverseGamma as InverseGamma
 from .components.laplace import Laplace as Laplace
 from .components.log_normal import LogNormal as LogNormal
 from .components.mvnormal import MvNormal as MvNormal
+from .components.negative_binomial import NegativeBinomial as NegativeBinomial
 from .components.normal import Normal as Normal
 from .components.pareto import Pareto as Pareto
 from .components.poisson import Poisson as Poisson

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
+from scipy.spatial.transform import Rotation
 
 import bayesmix as bm
 from bayesmix.priors import Prior
@@ -99,6 +100,13 @@ def _pymc(name: str) -> Callable:
     return make
 
 
+def _moved(location: str, width: str) -> Callable:
+    """Move a location-scale family: these are the names of its two parameters."""
+    return lambda params, offset, scale: (
+        params | {location: params[location] * scale + offset, width: params[width] * scale}
+    )
+
+
 def _moved_normal(params, offset, scale):
     return params | {"mu": params["mu"] * scale + offset, "sigma": params["sigma"] * scale}
 
@@ -146,14 +154,33 @@ COVARIANCES = {
     "diag": np.array([np.diag(v) for v in ([1.0, 0.5, 2.0], [0.25, 1.0, 0.75], [4.0, 0.5, 1.5])]),
     "spherical": np.array([v * np.eye(3) for v in (0.5, 1.0, 2.25)]),
 }
+
+
+def ellipsoids(letters: str) -> np.ndarray:
+    """Covariances of three components by mclust's letters, from volume, shape and orientation, axes well apart."""
+    volume = {"E": [1.0, 1.0, 1.0], "V": [0.5, 1.0, 2.0]}[letters[0]]
+    shapes = {"I": [1.0, 1.0, 1.0], "E": [8.0, 1.0, 0.125], "V": [[4.0, 1.0, 0.25], [8.0, 0.5, 0.25], [2.0, 2.0, 0.25]]}
+    turns = {"I": [0.0, 0.0, 0.0], "E": [0.25, 0.25, 0.25], "V": [0.25, -0.125, 0.5]}[letters[2]]
+    out = []
+    for size, shape, turn in zip(volume, np.broadcast_to(shapes[letters[1]], (3, 3)), turns, strict=True):
+        axes = Rotation.from_rotvec(turn * np.array([1.0, -0.5, 0.25])).as_matrix()
+        out.append(size * (axes * shape) @ axes.T)
+    return np.array([0.5 * (one + one.T) for one in out])
+
+
 HALF_NORMAL = Prior.of("HalfNormal", (0.0, np.inf), sigma=2.0)
+LETTERED = ("EII", "EEI", "VEI", "EVI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV")  # beside those above
 
 
 def _mvnormal(name: str, structure: str, **priors) -> Oracle:
     return Oracle(
         name,
         bm.MvNormal(covariance=structure, **priors),
-        {"weights": WEIGHTS, "mu": MEANS, "cov": COVARIANCES[structure]},
+        {
+            "weights": WEIGHTS,
+            "mu": MEANS,
+            "cov": COVARIANCES[structure] if structure in COVARIANCES else ellipsoids(structure),
+        },
         scipy=lambda p: stats.multivariate_normal(p["mu"], p["cov"]),
         pymc=_pymc("MvNormal"),
         moved=_moved_mvnormal,
@@ -173,6 +200,7 @@ ROWS = [
     _mvnormal("MvNormal tied", "tied"),
     _mvnormal("MvNormal diag", "diag"),
     _mvnormal("MvNormal spherical", "spherical"),
+    *(_mvnormal(f"MvNormal {letters}", letters) for letters in LETTERED),
     Oracle(
         "StudentT",
         bm.StudentT(),
@@ -227,8 +255,8 @@ ROWS = [
         bm.Weibull(),
         lambda p: stats.weibull_min(p["alpha"], scale=p["beta"]),
         {"beta": 1},
-        alpha=[2.0, 4.0, 1.5],
-        beta=[0.25, 2.0, 16.0],
+        alpha=[2.0, 4.0, 3.0],
+        beta=[0.5, 2.0, 8.0],
     ),
     _positive(
         "InverseGamma",
@@ -279,6 +307,15 @@ ROWS = [
         pymc=_pymc("Laplace"),
         moved=_moved("mu", "b"),
         impossible=({"b": np.full(3, 0.25)}, (0.0, 1.7e308)),
+    ),
+    Oracle(
+        "NegativeBinomial",
+        bm.NegativeBinomial(),
+        {"weights": WEIGHTS, "mu": np.array([0.5, 4.0, 32.0]), "alpha": np.array([1.0, 4.0, 8.0])},
+        scipy=lambda p: stats.nbinom(p["alpha"], p["alpha"] / (p["alpha"] + p["mu"])),
+        pymc=_pymc("NegativeBinomial"),
+        off_support=(-1.0, 0.5, 2.25),
+        impossible=({}, (0.0, -1.0)),
     ),
 ]
 

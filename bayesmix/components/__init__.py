@@ -13,6 +13,7 @@ from .inverse_gamma import InverseGamma
 from .laplace import Laplace
 from .log_normal import LogNormal
 from .mvnormal import MvNormal
+from .negative_binomial import NegativeBinomial
 from .normal import Normal
 from .pareto import Pareto
 from .poisson import Poisson
@@ -49,7 +50,9 @@ FAMILIES = {
 def to_plain(component: Component) -> dict:
     """Write a family as nested dicts, lists and numbers, for JSON."""
     if isinstance(component, Product):
-        parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
+        parts = [
+            {"name": p.name, "columns": p.columns, **to_plain(p.component, NegativeBinomial)} for p in component.parts
+        ]
         return {"component": "Product", "settings": {}, "parts": parts}
     settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
     return {"component": type(component).__name__, "settings": settings}
