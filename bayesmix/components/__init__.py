@@ -51,7 +51,7 @@ def to_plain(component: Component) -> dict:
     """Write a family as nested dicts, lists and numbers, for JSON."""
     if isinstance(component, Product):
         parts = [
-            {"name": p.name, "columns": p.columns, **to_plain(p.component, NegativeBinomial)} for p in component.parts
+            {"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts
         ]
         return {"component": "Product", "settings": {}, "parts": parts}
     settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
