@@ -298,7 +298,7 @@ def refuse_streamed(data: Any, engine: str) -> None:
         return
     raise TypeError(
         f"{engine} needs all rows in memory, but the data ({kind}) are not: {advice} if they fit, or a random part of "
-        "them; bm.em takes them as they are."
+        "them; bm.em and bm.advi take them as they are."
     )
 
 
