@@ -11,10 +11,12 @@ from .components.chi_squared import ChiSquared as ChiSquared
 from .components.exponential import Exponential as Exponential
 from .components.gamma import Gamma as Gamma
 from .components.geometric import Geometric as Geometric
+from .components.gumbel import Gumbel as Gumbel
 from .components.half_normal import HalfNormal as HalfNormal
 from .components.inverse_gamma import InverseGamma as InverseGamma
 from .components.laplace import Laplace as Laplace
 from .components.log_normal import LogNormal as LogNormal
+from .components.logistic import Logistic as Logistic
 from .components.mvnormal import MvNormal as MvNormal
 from .components.negative_binomial import NegativeBinomial as NegativeBinomial
 from .components.normal import Normal as Normal

@@ -317,6 +317,24 @@ ROWS = [
         off_support=(-1.0, 0.5, 2.25),
         impossible=({}, (0.0, -1.0)),
     ),
+    Oracle(
+        "Logistic",
+        bm.Logistic(),
+        {"weights": WEIGHTS, "mu": np.array([-2.0, 1.0, 4.0]), "s": np.array([0.25, 0.5, 1.0])},
+        scipy=lambda p: stats.logistic(p["mu"], p["s"]),
+        pymc=_pymc("Logistic"),
+        moved=_moved("mu", "s"),
+        impossible=({"s": np.full(3, 0.25)}, (0.0, 1.7e308)),
+    ),
+    Oracle(
+        "Gumbel",
+        bm.Gumbel(),
+        {"weights": WEIGHTS, "mu": np.array([-2.0, 1.0, 4.0]), "beta": np.array([0.5, 0.75, 1.5])},
+        scipy=lambda p: stats.gumbel_r(p["mu"], p["beta"]),
+        pymc=_pymc("Gumbel"),
+        moved=_moved("mu", "beta"),
+        impossible=({}, (0.0, -1e200)),
+    ),
 ]
 
 # The same families under other priors: what is promised of models holds for these too.

@@ -8,10 +8,12 @@ from .chi_squared import ChiSquared
 from .exponential import Exponential
 from .gamma import Gamma
 from .geometric import Geometric
+from .gumbel import Gumbel
 from .half_normal import HalfNormal
 from .inverse_gamma import InverseGamma
 from .laplace import Laplace
 from .log_normal import LogNormal
+from .logistic import Logistic
 from .mvnormal import MvNormal
 from .negative_binomial import NegativeBinomial
 from .normal import Normal
@@ -43,6 +45,9 @@ FAMILIES = {
         Wald,
         Weibull,
         Laplace,
+        Logistic,
+        NegativeBinomial,
+        Gumbel,
     )
 }
 
@@ -50,9 +55,7 @@ FAMILIES = {
 def to_plain(component: Component) -> dict:
     """Write a family as nested dicts, lists and numbers, for JSON."""
     if isinstance(component, Product):
-        parts = [
-            {"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts
-        ]
+        parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
         return {"component": "Product", "settings": {}, "parts": parts}
     settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
     return {"component": type(component).__name__, "settings": settings}
