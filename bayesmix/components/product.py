@@ -1,12 +1,14 @@
 """Rows of mixed type: columns that are independent given the component, each with a family of its own."""
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Data
+from ..expressions import column, make, where
+from ..likelihood.generate import Formula
 from ..likelihood.joined import Joined, Segment
 from ..priors import Priors, prefix
 from .base import Component, Guard, Rows, Statistics
@@ -97,7 +99,7 @@ class Product(Component):
             return data
         return replace(data, values=np.ascontiguousarray(data.values[:, order]), feature=tuple(names[j] for j in order))
 
-    @property
+    @cached_property
     def _slices(self) -> list[slice]:
         """The columns of each part."""
         stops = np.cumsum([0, *(1 if part.columns is None else len(part.columns) for part in self.parts)]).tolist()
@@ -116,9 +118,16 @@ class Product(Component):
             (part, x[..., own], self._own(part, params)) for part, own in zip(self.parts, self._slices, strict=True)
         ]
 
+    @cached_property
+    def _names(self) -> dict:
+        """Names of each part's parameters, its own and in full."""
+        return {
+            part.name: [(p.name, f"{part.name}_{p.name}") for p in part.component.parameters] for part in self.parts
+        }
+
     def _own(self, part: Part, params: dict) -> dict:
         """A part's parameters by its own names."""
-        return {p.name: params[f"{part.name}_{p.name}"] for p in part.component.parameters}
+        return {own: params[full] for own, full in self._names[part.name]}
 
     def _named(self, part: Part, own: dict) -> dict:
         return {f"{part.name}_{name}": value for name, value in own.items()}
@@ -127,14 +136,49 @@ class Product(Component):
         """Every part with its parameters."""
         return [(part, self._own(part, params)) for part in self.parts]
 
-    @property
+    @cached_property
     def joined(self) -> Joined:
         """The pass of the parts side by side."""
-        return _joined(self)
+        return self._joined(False)
+
+    @cached_property
+    def joined_missing(self) -> Joined:
+        """The same for rows with missing cells."""
+        return self._joined(True)
+
+    def _joined(self, missing):
+        segments = []
+        for part, own in zip(self.parts, self._slices, strict=True):
+            component, d = part.component, own.stop - own.start
+            if component.numeric:
+                formula = _with_missing(component.formula) if missing else component.formula
+                segments.append(Segment("formula", d, formula, missing))
+            elif component.kernel == "linear":
+                segments.append(Segment("linear", component.statistics(np.zeros((1, d))).shape[1], missing=missing))
+            else:
+                segments.append(Segment(component.kernel, d, missing=missing))
+        return Joined(tuple(segments))
+
+    @cached_property
+    def _guard_shapes(self) -> list[tuple]:
+        """Shape of the second statistics of each part's guard; () for those that cannot collapse."""
+        shapes = []
+        for part, own in zip(self.parts, self._slices, strict=True):
+            component, d = part.component, own.stop - own.start
+            if component.numeric:
+                shapes.append((1,) if component.formula.spreads[0] is not None else ())
+            else:
+                shapes.append({"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel])
+        return shapes
 
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
-    def parameters(self):
+    def takes_missing(self):
+        """If each part does."""
+        return all(part.component.takes_missing for part in self.parts)
+
+    @cached_property
+    def parameters(self):  # pyright: ignore[reportIncompatibleMethodOverride]
         """The parameters of all parts, each with the part's name in front."""
         return tuple(
             replace(p, name=f"{part.name}_{p.name}", event_dims=tuple(f"{part.name}_{dim}" for dim in p.event_dims))
@@ -168,7 +212,9 @@ class Product(Component):
         """What each part asks of its columns."""
         for part, own in self._with_data(data):
             try:
-                part.component.check_data(own, n_components)
+                if own.missing and part.component.kernel == "full":
+                    raise ValueError(_NO_PARTS_OF_MATRICES)
+                part.component.check_data(own.observed(), n_components)
             except ValueError as error:
                 raise ValueError(f"part {part.name}: {error}") from None
 
@@ -207,6 +253,14 @@ class Product(Component):
             )
         return total
 
+    def observed_log_density(self, x, missing, params):
+        """Sum over the parts of the log densities of what is there."""
+        total = 0.0
+        for part, own in zip(self.parts, self._slices, strict=True):
+            theirs = {p.name: params[f"{part.name}_{p.name}"] for p in part.component.parameters}
+            total = total + part.component.observed_log_density(x[:, own], missing[:, own], theirs)
+        return total
+
     def cdf(self, x, params):
         """Product of the parts' distribution functions."""
         return np.prod([part.component.cdf(own, theirs) for part, own, theirs in self._with_columns(x, params)], axis=0)
@@ -230,18 +284,23 @@ class Product(Component):
         columns, base = [], 0.0
         for part, own in self._with_data(data):
             if part.component.kernel == "linear":
-                columns.append(part.component.statistics(own.values))
-                base += part.component.rows(own).log_base_measure
+                columns.append(_statistics_of_seen(part.component, own))
+                base += part.component.rows(own.observed()).log_base_measure
             elif part.component.numeric:
-                columns.append(part.component.formula.prepare(own.values))
+                formula = _with_missing(part.component.formula) if data.missing else part.component.formula
+                columns.append(formula.prepare(own.values))
             else:
                 columns.append(own.values)
         weights = np.empty(0) if data.weights is None else data.weights
         return Rows(np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=float), weights, base)
 
-    def expected_statistics(self):
+    def kernel_for(self, missing):
+        """The pass written for these parts, with or without missing cells."""
+        return (self.joined_missing if missing else self.joined).name
+
+    def expected_statistics(self, missing=False):
         """The pass of second order."""
-        return self.joined.functions.second
+        return (self.joined_missing if missing else self.joined).functions.second
 
     def kernel_arguments(self, params):
         """The parts' a and b, flat behind one another."""
@@ -249,15 +308,17 @@ class Product(Component):
         return tuple(self.joined.flat(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
 
     def _statistics(self, statistics):
-        """Statistics of each part."""
-        first, second = (self.joined.split(name, getattr(statistics, name)) for name in ("first", "second"))
-        return [Statistics(statistics.log_likelihood, statistics.n, f, s) for f, s in zip(first, second, strict=True)]
+        """Statistics of each part; where a `linear` part counted the rows that are there, with their number."""
+        joined = self.joined if statistics.second.shape[1] == self.joined.sizes("second") else self.joined_missing
+        first, second = (joined.split(name, getattr(statistics, name)) for name in ("first", "second"))
+        n = [s[:, 0] if g.kernel == "linear" and s.size else statistics.n for g, s in zip(joined.segments, second)]
+        return [Statistics(statistics.log_likelihood, *own) for own in zip(n, first, second, strict=True)]
 
     def initial_params(self, data, n_components):
         """Those of each part."""
         params = {}
         for part, own in self._with_data(data):
-            params |= self._named(part, part.component.initial_params(own, n_components))
+            params |= self._named(part, part.component.initial_params(own.observed(), n_components))
         return params
 
     def m_step(self, params, statistics, guard=None):
@@ -272,7 +333,8 @@ class Product(Component):
         """That of each part."""
         params = {}
         for (part, own), g in zip(self._with_data(data), self._guards(guard), strict=True):
-            params |= self._named(part, part.component.maximise_given(own, responsibilities, g))
+            seen = responsibilities[own.informative] if own.missing else responsibilities
+            params |= self._named(part, part.component.maximise_given(own.observed(), seen, g))
         return params
 
     # -- the guard -----------------------------------------------------------------------------------------------------
@@ -281,7 +343,7 @@ class Product(Component):
         if guard is None:
             return [None] * len(self.parts)
         found, begin = [], 0
-        for shape in _guard_shapes(self):
+        for shape in self._guard_shapes:
             size = int(np.prod(shape, dtype=int)) if shape else 0
             found.append(Guard(guard.n, guard.second[begin : begin + size].reshape(shape)) if shape else None)
             begin += size
@@ -293,12 +355,12 @@ class Product(Component):
 
     def guard(self, data, strength):
         """Those of the parts that can collapse."""
-        return self._guard_of([part.component.guard(own, strength) for part, own in self._with_data(data)])
+        return self._guard_of([part.component.guard(own.observed(), strength) for part, own in self._with_data(data)])
 
     def guard_around(self, params, strength):
         """Those of the parts that can collapse."""
         guards = []
-        for (part, own), shape in zip(self._each(params), _guard_shapes(self), strict=True):
+        for (part, own), shape in zip(self._each(params), self._guard_shapes, strict=True):
             own = own | {"weights": params["weights"]}
             guards.append(part.component.guard_around(own, strength) if shape else None)
         found = self._guard_of(guards)
@@ -451,6 +513,30 @@ class Product(Component):
         return f"Product({', '.join(words)})"
 
 
+_NO_PARTS_OF_MATRICES = (
+    "normal columns with correlations take no missing cells as a part of a product; use a part bm.Normal() for each column, "
+    'covariance="diag", or bm.MvNormal() by itself, without other parts.'
+)
+
+
+def _statistics_of_seen(component, data):
+    """Sufficient statistics of rows, NaN where the cell is missing."""
+    if not data.missing:
+        return component.statistics(data.values)
+    seen = data.observed().values
+    statistics = component.statistics(seen)
+    found = np.full((data.n_obs, statistics.shape[1]), np.nan)
+    found[data.informative] = statistics
+    return found
+
+
+@lru_cache(maxsize=512)
+def _with_missing(formula: Formula) -> Formula:
+    """The formula with log density 0 where the cell is missing."""
+    gone = make("isnan", column(0))
+    return replace(formula, densities=tuple(where(gone, 0.0, density) for density in formula.densities))
+
+
 def _part(name: str, value) -> Part:
     """A part as it was given, checked."""
     columns = None
@@ -479,30 +565,3 @@ def _part(name: str, value) -> Part:
     if columns is not None and not value.multivariate and len(columns) != 1:
         raise ValueError(f"part {name}, {value}, describes one column, but {len(columns)} are given: {list(columns)}.")
     return Part(name, value, columns)
-
-
-@lru_cache(maxsize=256)
-def _joined(product: Product) -> Joined:
-    segments = []
-    for part, own in zip(product.parts, product._slices, strict=True):
-        component, d = part.component, own.stop - own.start
-        if component.numeric:
-            segments.append(Segment("formula", d, component.formula))
-        elif component.kernel == "linear":
-            segments.append(Segment("linear", component.statistics(np.zeros((1, d))).shape[1]))
-        else:
-            segments.append(Segment(component.kernel, d))
-    return Joined(tuple(segments))
-
-
-@lru_cache(maxsize=256)
-def _guard_shapes(product: Product) -> tuple:
-    """Shape of the second statistics of each part's guard; () for those that cannot collapse."""
-    shapes = []
-    for part, own in zip(product.parts, product._slices, strict=True):
-        component, d = part.component, own.stop - own.start
-        if component.numeric:
-            shapes.append((1,) if component.formula.spreads[0] is not None else ())
-        else:
-            shapes.append({"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel])
-    return tuple(shapes)
