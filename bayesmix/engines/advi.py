@@ -424,7 +424,8 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
     from scipy.optimize import minimize
 
     n, trace = family.n_dim, []
-    m = int(2 ** np.ceil(np.log2(max(128, 8 * n))))
+    per_coordinate = 4 if family.method == "meanfield" else 8  # it has two parameters for each, not many
+    m = int(2 ** np.ceil(np.log2(max(128, per_coordinate * n))))
     task = None if progress is None else progress.add_task("ADVI", total=None)
     while True:
         z = standardised_draws(m, n, rng)
