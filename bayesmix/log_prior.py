@@ -45,7 +45,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
         elif name in draws and name != "cov":
             value = _entries(prior, draws[name], draws)
         elif name == "sigma" and "cov" in draws:
-            value = _entries(prior, _standard_deviations(mixture, data, draws["cov"]))
+            value = _entries(prior, _standard_deviations(mixture, data, draws["cov"]), draws)
         else:
             value = None
         if value is None:
@@ -58,7 +58,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
     return xr.Dataset({name: (("chain", "draw"), value) for name, value in found.items()}, coords=coords)
 
 
-def _entries(prior, values, draws=None) -> np.ndarray | None:
+def _entries(prior, values, draws) -> np.ndarray | None:
     """Sum the log density of a prior of single numbers over all but the first two axes of values."""
     from .posterior.kernel import PRIOR_CODES
     from .posterior.kernel import log_prior as compiled

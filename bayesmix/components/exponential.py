@@ -23,7 +23,7 @@ class Exponential(Univariate):
     ----------
     lam : PreliZ distribution, optional
         Prior of the rates. By default a Gamma distribution with which rows have, a priori, the mean of the data and,
-        for a shape between 2.5 and 6, their variance. EM does not use it.
+        for a shape between 2.1 and 3, their variance. EM does not use it.
 
     Raises
     ------

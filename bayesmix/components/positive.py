@@ -1,7 +1,7 @@
 """What families on the positive line share: default priors made of the mean and the variation of the data.
 
 Such data are measured in units of their own and often span orders of magnitude. So priors are stated for logarithms:
-the components' means vary about as much as the rows do, and within a component rows vary K times less.
+the components' means vary half as much again as the rows do, and within a component rows vary K times less.
 """
 
 from typing import Any, NamedTuple
@@ -12,24 +12,27 @@ from ..arrays import Data
 from ..priors import POSITIVE, Prior, ProportionalLogNormal
 from .normal import moments
 
+WIDER = 1.5  # priors of components' means than the data
+MEAN_NOTE = "about the median of a log-normal distribution like the data, half as wide again"
 LEAST_VARIATION = 1e-3  # coefficient of variation that priors are made for, at least
+PRECISION_NOTE = "components that vary K times less than the data, within a factor of e"
 
 
 class Positive(NamedTuple):
-    """Mean and coefficient of variation of positive numbers, and the log-normal distribution that has them."""
+    """Mean and coefficient of variation of positive numbers, and a log-normal prior of the means of parts of them."""
 
     mean: float
     variation: float
 
     @property
-    def mu(self) -> float:
-        """Mean of the logarithm."""
-        return float(np.log(self.mean) - 0.5 * self.sigma**2)
+    def median(self) -> float:
+        """Median of the log-normal distribution of this mean and variation."""
+        return float(self.mean / np.sqrt(1.0 + self.variation**2))
 
     @property
-    def sigma(self) -> float:
-        """Standard deviation of the logarithm."""
-        return float(np.sqrt(np.log1p(self.variation**2)))
+    def width(self) -> float:
+        """Standard deviation of the logarithm of parts' means: `WIDER` than that of the log-normal distribution."""
+        return float(WIDER * np.sqrt(np.log1p(self.variation**2)))
 
     def within(self, n_components: int | None) -> float:
         """Coefficient of variation to expect within one of K components; half of it for a random number of them."""
@@ -64,5 +67,5 @@ def rate_prior(positive: Positive) -> Prior:
     Rows then have a Lomax distribution, of mean beta / (alpha - 1) and squared variation alpha / (alpha - 2).
     """
     excess = max(positive.variation**2 - 1.0, 1e-6)
-    alpha = float(np.clip(2.0 + 2.0 / excess, 2.5, 6.0))
+    alpha = float(np.clip(2.0 + 2.0 / excess, 2.1, 3.0))
     return Prior.of("Gamma", POSITIVE, alpha=alpha, beta=(alpha - 1.0) * positive.mean)
