@@ -1,0 +1,77 @@
+"""Half-normal components on the positive line."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import namespace
+from ..priors import POSITIVE, Priors, ScaledInverseChiSquared
+from .base import Parameter
+from .normal import moments
+from .univariate import Univariate
+
+
+@dataclass(frozen=True)
+class HalfNormal(Univariate):
+    r"""Half-normal components on one column: absolute values of normal ones about zero, of different widths.
+
+    :math:`p(x) = \sqrt{2 / \pi}\, \sigma^{-1} e^{-x^2 / 2\sigma^2}` for x >= 0, with `sigma` > 0 of shape (cluster,), in
+    the units of the data (Johnson, Kotz & Balakrishnan 1994, ch. 13.10): sigma^2 is the mean of x^2, and the mean
+    sigma sqrt(2 / pi). The likelihood is bounded, but for rows that are exactly zero, onto which a component can collapse.
+
+    Parameters
+    ----------
+    sigma : PreliZ distribution, optional
+        Prior of the scales. By default sigma^2 is scaled-inverse-chi-squared with 3 degrees of freedom about the mean
+        square of the data. EM does not use it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the prior is not a distribution of positive numbers.
+    """
+
+    sigma: object = None
+    closed = True
+    collapses_at_ends = True
+
+    def __post_init__(self):
+        self._check_priors(sigma=POSITIVE)
+
+    @property
+    def parameters(self):
+        """The scales sigma, (cluster,)."""
+        return (Parameter("sigma", support=POSITIVE),)
+
+    def support(self):
+        """From zero, which belongs to it."""
+        return POSITIVE
+
+    def log_density(self, x, params):
+        """Log density, in nats; x (..., obs, 1), sigma (..., cluster) -> (..., obs, cluster)."""
+        sigma = params["sigma"]
+        xp = namespace(x, sigma)
+        z = x / sigma
+        return xp.where(x >= 0, 0.5 * np.log(2.0 / np.pi) - xp.log(sigma) - 0.5 * z * z, -np.inf)
+
+    def scipy(self, params):
+        """`scipy.stats.halfnorm`."""
+        from scipy.stats import halfnorm
+
+        return halfnorm(scale=params["sigma"])
+
+    def start(self, moments):
+        """The root of the mean square."""
+        return {"sigma": np.maximum(np.sqrt(moments.mean**2 + moments.variance), 1e-8 * moments.largest)}
+
+    def spread(self, params):
+        """Sigma."""
+        return params["sigma"]
+
+    def default_priors(self, data, n_components):
+        """See the class."""
+        mean, variance = (float(moment[0]) for moment in moments(data))
+        scale = np.sqrt(mean**2 + variance)
+        return Priors(
+            {"sigma": ScaledInverseChiSquared(3.0, scale)}, {"sigma": "3 rows' worth of the mean square of the data"}
+        )
