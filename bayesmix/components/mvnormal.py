@@ -48,9 +48,14 @@ class MvNormal(Component):
     sigma : PreliZ distribution, optional
         Prior of the standard deviations. With "diag" and "spherical" in place of the default (scaled inverse
         chi-squared, 3 degrees of freedom, scale as above); with "full" and "tied" it replaces `cov` by
-        standard deviations and correlations.
+        standard deviations and correlations. With the ten structures that have no such name it is the prior of the
+        geometric mean of the standard deviations along the axes, :math:`|\Sigma_k|^{1/2D}`.
     corr : LKJ, optional
         Prior of the correlations when `sigma` is given for "full" or "tied". Default: LKJ(2).
+    shape : PreliZ Normal, optional
+        EEI, VEI, EVI, EVE, VVE, EEV, VEV: prior of the log standard deviations along the axes, one number for all or one
+        for each, before their mean is taken off. Default: those of the data, with standard deviation 1. Orientations are
+        uniform. In VEE and EVV shape and orientation are those of an inverse Wishart matrix, whose prior is `cov`.
 
     Raises
     ------
@@ -65,6 +70,7 @@ class MvNormal(Component):
     cov: object = None
     sigma: object = None
     corr: object = None
+    shape: object = None
     multivariate = True
 
     def __post_init__(self):
@@ -74,7 +80,7 @@ class MvNormal(Component):
             self._check_several()
             return
         object.__setattr__(self, "covariance", _known(self.covariance))
-        self._check_priors(mu=REAL, sigma=POSITIVE)
+        self._check_priors(mu=REAL, sigma=POSITIVE, shape=REAL)
         if self.cov is not None and not isinstance(self.cov, InverseWishart | HierarchicalInverseWishart):
             raise TypeError(
                 f"the prior of cov must be bm.InverseWishart(nu, psi), but it is {self.cov!r}; for a prior on "
@@ -82,12 +88,14 @@ class MvNormal(Component):
             )
         if self.corr is not None and not isinstance(self.corr, LKJ):
             raise TypeError(f"the prior of corr must be bm.LKJ(eta), but it is {self.corr!r}.")
-        on_matrix = self._structure.prior_on == "cov"
-        if not on_matrix and (self.cov is not None or self.corr is not None):
+        on_matrix, takes = self._structure.prior_on == "cov", self._structure.takes
+        if (self.cov is not None and "cov" not in takes) or (self.corr is not None and "corr" not in takes):
             raise ValueError(
-                f'covariance="{self.covariance}" has no correlations: give a prior for sigma instead of cov or corr.'
+                f'covariance="{self.covariance}" has no correlations: give a prior for {" and ".join(takes)} instead of '
+                "cov or corr."
             )
-        if self.cov is not None and (self.sigma is not None or self.corr is not None):
+        self._check_shape(takes)
+        if on_matrix and self.cov is not None and (self.sigma is not None or self.corr is not None):
             raise ValueError(
                 "give a prior for cov, or priors for sigma and corr, not both: they describe the same matrix."
             )
@@ -95,15 +103,30 @@ class MvNormal(Component):
             raise ValueError(
                 "corr needs a prior of the standard deviations beside it, for example sigma=pz.HalfNormal(2)."
             )
-        if self.covariance == "spherical" and getattr(self.sigma, "n_features", None) is not None:
+        one_scale = self.letters == "VII" or self._structure.compiled is None
+        if one_scale and getattr(self.sigma, "n_features", None) is not None:
             raise ValueError(
-                f'covariance="spherical" has one standard deviation for all features: give a prior of sigma with single '
+                f'covariance="{self.covariance}" has one standard deviation for all features: give a prior of sigma with single '
                 f"numbers instead of {self.sigma}."
             )
         if on_matrix and self.sigma is not None:
             if not isinstance(self.sigma, Prior):
                 raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
             object.__setattr__(self, "corr", self.corr or LKJ(2.0))
+
+    def _check_shape(self, takes):
+        """Raise `ValueError` if there is a prior of the shape that cannot be."""
+        if self.shape is None:
+            return
+        if "shape" not in takes:
+            raise ValueError(
+                f'covariance="{self.covariance}" has no shape by itself: it takes priors of {" and ".join(takes)}.'
+            )
+        family, values = getattr(self.shape, "family", ""), getattr(self.shape, "kwargs", {})
+        if family != "Normal" or set(values) != {"mu", "sigma"}:
+            raise ValueError(
+                f"the prior of shape is {self.shape}, but logarithms that are centred need pz.Normal(mu, sigma)."
+            )
 
     def _check_several(self):
         """Keep a list of structures as a tuple; raise what any of the families would raise by itself."""
@@ -343,7 +366,8 @@ class MvNormal(Component):
             priors[on] = self._structure.shared_prior(width)
             notes[on] = "one scale for all components, itself random (Richardson & Green 1997; Stephens 2000)"
             return Priors(priors, notes)
-        priors[on] = self._structure.default_prior(covariance(data)[1], n_components)
+        variance = covariance(data)[1]
+        priors |= {on: self._structure.default_prior(variance, n_components)} | self._structure.further_priors(variance)
         notes[on] = "the data's covariance, shared out over K components (Fraley & Raftery 2007)"
         return Priors(priors, notes)
 

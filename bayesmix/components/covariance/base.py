@@ -22,6 +22,7 @@ class Structure(ABC):
     letters: ClassVar[str]  # mclust's name: volume, shape and orientation are equal, variable, or those of the identity
     kernel: ClassVar[str]
     prior_on: ClassVar[str]  # "cov" or "sigma": which parameter the default prior is on
+    takes: ClassVar[tuple[str, ...]]  # the priors that a user can give
     compiled: ClassVar[str | None] = None  # its name in bayesmix.engines.loop
 
     @abstractmethod
@@ -85,6 +86,10 @@ class Structure(ABC):
     @abstractmethod
     def default_prior(self, variance_matrix: np.ndarray, n_components: int):
         """Prior made from the covariance matrix of the data: on `prior_on`."""
+
+    def further_priors(self, variance_matrix: np.ndarray) -> dict:
+        """Priors, by name, of what the one on `prior_on` leaves open."""
+        return {}
 
     @abstractmethod
     def shared_prior(self, width: np.ndarray):

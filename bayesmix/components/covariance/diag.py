@@ -14,6 +14,7 @@ class Diagonal(Structure):
     letters = "VVI"
     compiled = "diag"
     kernel = "diagonal"
+    takes = ("sigma",)
     prior_on = "sigma"
 
     def n_free(self, n_components, n_features):

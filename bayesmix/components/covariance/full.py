@@ -23,6 +23,7 @@ class Full(Structure):
     letters = "VVV"
     compiled = "full"
     kernel = "full"
+    takes = ("cov", "sigma", "corr")
     prior_on = "cov"
 
     def n_free(self, n_components, n_features):

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...priors import InverseWishart, Prior, ScaledInverseChiSquared
+from ..normal import shared_scale
 from . import rotations
-from .base import Structure, diagonal_matrices, diagonal_of, precision_factor
+from .base import Structure, diagonal_matrices, diagonal_of, precision_factor, volume_scale
 from .full import same
 
 STEP = 1e-3  # of differences of fourth order, in units of `coordinate_scale`: exact to 1e-11
@@ -200,7 +202,7 @@ class Lettered(Structure):
 
     def _joined(self, logs, u):
         """Coordinates of a and u."""
-        volume, shape = logs.mean(axis=1), logs @ _contrasts(logs.shape[1])
+        volume, shape = logs.mean(axis=1), logs @ contrasts(logs.shape[1])
         own = {"V": lambda part: part.ravel(), "E": lambda part: part.mean(axis=0).ravel(), "I": lambda part: []}
         return np.concatenate([own[self.letters[0]](volume), own[self.letters[1]](shape), u.ravel()])
 
@@ -211,7 +213,7 @@ class Lettered(Structure):
             parts.append(vector[..., at : at + count * size].reshape(*lead, count, size))
             at += count * size
         volume, shape, u = parts
-        logs = volume + (shape @ _contrasts(n_features).T if self.letters[1] != "I" else 0.0)
+        logs = volume + (shape @ contrasts(n_features).T if self.letters[1] != "I" else 0.0)
         return np.broadcast_to(logs, (*lead, n_components, n_features)), u
 
     def root(self, vector, n_components, n_features):
@@ -263,7 +265,7 @@ class Lettered(Structure):
     def _chain(self, d_logs, d_u):
         """Gradient in the coordinates, from those in a (cluster, feature) and in each component's u."""
         own = {"V": lambda part: part.ravel(), "E": lambda part: part.sum(axis=0).ravel(), "I": lambda part: []}
-        parts = d_logs.sum(axis=1), d_logs @ _contrasts(d_logs.shape[1]), d_u
+        parts = d_logs.sum(axis=1), d_logs @ contrasts(d_logs.shape[1]), d_u
         return np.concatenate([own[letter](part) for letter, part in zip(self.letters, parts, strict=True)])
 
     def vector_curvature(self, cov, d_b):
@@ -288,7 +290,7 @@ class Lettered(Structure):
         root = self.root(vector, k, d)
         in_logs = 2.0 * root[:, :, None, :] * root[:, None, :, :]
         in_u = np.zeros((k, d, d, 0)) if self.kernel == "diagonal" else self._in_orientation(root, u)
-        return self._spread([in_logs.sum(axis=-1, keepdims=True), in_logs @ _contrasts(d), in_u])
+        return self._spread([in_logs.sum(axis=-1, keepdims=True), in_logs @ contrasts(d), in_u])
 
     def _in_orientation(self, root, u):
         """Derivatives of each component's covariance in its own u, (cluster, feature, feature, D (D - 1) / 2)."""
@@ -339,20 +341,46 @@ class Lettered(Structure):
     # -- priors --------------------------------------------------------------------------------------------------------
     prior_on = "sigma"
 
+    @property
+    def takes(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Sigma is of the volume; cov of shape and orientation where these are one matrix, shape elsewhere."""
+        if self.kernel == "full" and not self.has_axes:
+            return "sigma", "cov"
+        return ("sigma", "shape") if self.letters[1] != "I" else ("sigma",)
+
     def default_prior(self, variance_matrix, n_components):
-        """Raise `ValueError`: there is none."""
-        raise ValueError(f'covariance="{self.letters}" has no priors: only bm.em fits it.')
+        """Scaled inverse chi-squared with 3 degrees of freedom, from the data's volume shared out over K components."""
+        variance = self._variances_of(variance_matrix)
+        mean = variance.mean() if self.letters[1] == "I" else np.exp(np.log(variance).mean())
+        return ScaledInverseChiSquared(3.0, np.sqrt(mean * volume_scale(n_components, len(variance)) / 3.0))
+
+    def further_priors(self, variance_matrix):
+        """Shape: normal about that of the data with standard deviation 1; or inverse Wishart, D + 2 degrees of freedom."""
+        if "cov" in self.takes:
+            return {"cov": InverseWishart(len(variance_matrix) + 2.0, variance_matrix)}
+        if "shape" not in self.takes:
+            return {}
+        logs = 0.5 * np.log(self._variances_of(variance_matrix))
+        return {"shape": Prior.of("Normal", mu=logs - logs.mean(), sigma=1.0)}
+
+    def _variances_of(self, variance_matrix):
+        """Variances of the columns, or along the axes, largest first."""
+        if self.kernel == "diagonal":
+            return diagonal_of(variance_matrix)
+        return np.linalg.eigvalsh(variance_matrix)[::-1]
 
     def shared_prior(self, width):
-        """Raise `ValueError`: there is none."""
-        return self.default_prior(np.diag(width), 1)
+        """Richardson & Green's (1997), for the geometric mean of the ranges."""
+        return shared_scale(float(np.exp(np.log(width).mean())))
 
     def pymc_variable(self, priors, n_components, n_features):
-        """Raise `ValueError`: there is none."""
-        return self.default_prior(np.eye(n_features), n_components)
+        """Covariances from the priors of volume, shape and orientation."""
+        from .lettered_variable import lettered
+
+        return lettered(self, priors, n_components, n_features)
 
 
-def _contrasts(d: int) -> np.ndarray:
+def contrasts(d: int) -> np.ndarray:
     """Orthonormal columns that sum to zero, (D, D - 1): Helmert's."""
     columns = -np.triu(np.ones((d, d - 1)))
     every = np.arange(1, d)

@@ -14,6 +14,7 @@ class Spherical(Structure):
     letters = "VII"
     compiled = "spherical"
     kernel = "diagonal"
+    takes = ("sigma",)
     prior_on = "sigma"
 
     def n_free(self, n_components, n_features):

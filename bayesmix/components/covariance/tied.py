@@ -23,6 +23,7 @@ class Tied(Structure):
     letters = "EEE"
     compiled = "tied"
     kernel = "full"
+    takes = ("cov", "sigma", "corr")
     prior_on = "cov"
 
     def n_free(self, n_components, n_features):
