@@ -23,6 +23,7 @@ from .components.normal import Normal as Normal
 from .components.pareto import Pareto as Pareto
 from .components.poisson import Poisson as Poisson
 from .components.product import Product as Product
+from .components.skew_normal import SkewNormal as SkewNormal
 from .components.student_t import StudentT as StudentT
 from .components.wald import Wald as Wald
 from .components.weibull import Weibull as Weibull

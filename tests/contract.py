@@ -131,7 +131,10 @@ def log_density_is_pymcs(row):
     ours = row.component.log_density(x, family(row.params))
     if not row.component.multivariate:  # all components at once: one graph to compile
         theirs = pm.logp(row.pymc(family(row.params)), x).eval(mode="FAST_COMPILE")
-        np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-11)
+        least, tolerance = row.pymc_digits
+        compared = ~(ours <= least)
+        assert compared.any(axis=0).all()
+        np.testing.assert_allclose(ours[compared], theirs[compared], rtol=tolerance, atol=tolerance)
         return
     for k, one in enumerate(split(row.params)):
         theirs = pm.logp(row.pymc(one), x).eval(mode="FAST_COMPILE")
@@ -537,7 +540,8 @@ def m_step_on_given_responsibilities_beats_its_neighbours(row):
     for i in range(len(vector)):
         for sign in (-1, 1):
             params = function.from_vector(vector + sign * 3e-3 * scale[i] * (np.arange(len(vector)) == i))
-            assert expected(params) < top, f"coordinate {i}, sign {sign}"
+            stays = all(np.array_equal(params[name], best[name]) for name in family(best))  # as far as EM goes
+            assert expected(params) < top or (stays and i >= row.n_components - 1), f"coordinate {i}, sign {sign}"
 
 
 def _is_slow(row, accelerate):

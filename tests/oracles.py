@@ -23,6 +23,7 @@ class Oracle:
     moved : (params, offset, scale) -> parameters of ``scale * x + offset``; None where that makes no sense
     offsets : what rows are moved by; 0 alone for families that can only be rescaled
     off_support : values whose density is zero
+    pymc_digits : log density above which PyMC's is compared, and how closely, where its own formula loses digits
     impossible : changed parameters, and values in the support of which the last is then impossible under all components
     """
 
@@ -35,6 +36,7 @@ class Oracle:
     offsets: tuple = (0.0, 1e6, -1e6)
     off_support: tuple = ()
     impossible: tuple = ()
+    pymc_digits: tuple = (-np.inf, 1e-11)
 
     def __str__(self):
         return self.name
@@ -334,6 +336,20 @@ ROWS = [
         pymc=_pymc("Gumbel"),
         moved=_moved("mu", "beta"),
         impossible=({}, (0.0, -1e200)),
+    ),
+    Oracle(
+        "SkewNormal",
+        bm.SkewNormal(),
+        {
+            "weights": WEIGHTS,
+            "mu": np.array([-4.0, 1.0, 6.0]),
+            "sigma": np.array([1.0, 2.0, 3.0]),
+            "alpha": np.array([2.0, -3.0, 4.0]),
+        },
+        scipy=lambda p: stats.skewnorm(p["alpha"], p["mu"], p["sigma"]),
+        pymc=_pymc("SkewNormal"),
+        pymc_digits=(-9.0, 1e-7),  # its log(1 + erf) has none in the tail, and its sqrt(2) is a single
+        moved=_moved("mu", "sigma"),
     ),
 ]
 

@@ -20,6 +20,7 @@ from .normal import Normal
 from .pareto import Pareto
 from .poisson import Poisson
 from .product import Part, Product
+from .skew_normal import SkewNormal
 from .student_t import StudentT
 from .wald import Wald
 from .weibull import Weibull
@@ -48,6 +49,7 @@ FAMILIES = {
         Logistic,
         NegativeBinomial,
         Gumbel,
+        SkewNormal,
     )
 }
 

@@ -147,6 +147,10 @@ class Component(ABC):
     def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood, given statistics taken at `params`."""
 
+    def beside_saddle(self, params: dict) -> list[dict]:
+        """Parameters beside a place where the gradient vanishes at no maximum, if these are near one; weights included."""
+        return []
+
     def maximise_given(self, data: Data, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights."""
         params = self.initial_params(data, responsibilities.shape[1])

@@ -32,6 +32,7 @@ class Moments(NamedTuple):
     variance: np.ndarray
     smallest: float  # of all rows with weight
     largest: float
+    skewness: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,9 @@ class Univariate(Component):
         variance = np.where(total > 0, (w * (x - mean) ** 2).sum(axis=0) / share, variance0)
         floor = max(1e-6 * variance0, 1e-300)
         seen = x[every > 0, 0]
-        moments = Moments(mean, np.maximum(variance, floor), float(seen.min()), float(seen.max()))
+        cubes = np.where(total > 0, (w * (x - mean) ** 3).sum(axis=0) / share, 0.0)
+        variance = np.maximum(variance, floor)
+        moments = Moments(mean, variance, float(seen.min()), float(seen.max()), cubes / variance**1.5)
         params = self.start(moments)
         return {p.name: np.asarray(params[p.name], dtype=float) * np.ones(w.shape[1]) for p in self.parameters}
 

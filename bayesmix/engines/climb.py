@@ -73,7 +73,8 @@ def climb(
     if not likelihood.component.smooth:
         return _kinked(likelihood, run, guard, max_iter, tol, accelerate)
     if likelihood.component.numeric:
-        return _numeric(likelihood, run, guard, max_iter, tol, accelerate)
+        run = _numeric(likelihood, run, guard, max_iter, tol, accelerate)
+        return _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
     while not (run.converged or run.collapsed or run.stalled or run.n_passes >= max_iter):
         gradient = _gradient(likelihood, guard)
         found = finish(likelihood, run.params, gradient, min(MOST_FINISH, max_iter - run.n_passes))
@@ -101,6 +102,22 @@ def _numeric(likelihood, run, guard, max_iter, tol, accelerate):
         if after.collapsed and not np.isfinite(after.objective):
             return replace(polished, collapsed=True)
         run = _joined(polished, None, after, False, tol)
+    return run
+
+
+def _past_saddles(likelihood, run, guard, max_iter, tol, accelerate):
+    """A run that ended where the gradient vanishes but other parameters that the family knows are better goes on there."""
+    while not run.collapsed and run.n_passes < max_iter:
+        places = [_visit(likelihood, params, guard) for params in likelihood.component.beside_saddle(run.params)]
+        best = max((place for place in places if place is not None), key=lambda place: place.objective, default=None)
+        if best is None or best.objective <= run.objective + _rounding(likelihood, run.objective):
+            return run
+        left = max_iter - run.n_passes - len(places)
+        after = _updates(likelihood, best.params, guard, max(0, min(left, BEFORE_FINISH)), tol, accelerate)
+        after = _numeric(likelihood, after, guard, max(0, left), tol, accelerate)
+        if after.collapsed or after.objective <= run.objective:
+            return run
+        run = _joined(run, None, after, False, tol)
     return run
 
 
