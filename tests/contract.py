@@ -11,6 +11,7 @@ from scipy import integrate
 import bayesmix as bm
 from bayesmix import expressions
 from bayesmix.arrays import as_data
+from bayesmix.components.univariate import SETTLED
 from bayesmix.likelihood import formula
 from bayesmix.likelihood.formula import log_of_weights
 from bayesmix.likelihood.likelihood import Likelihood
@@ -110,6 +111,17 @@ def direction(value, rng):
     """A random direction in which a parameter can move: matrices stay symmetric."""
     step = rng.standard_normal(value.shape)
     return step + np.swapaxes(step, -1, -2) if value.ndim == 3 else step
+
+
+def same_estimates(row, one, other, x, label):
+    """Two runs of EM that end at one optimum have the same parameters; where the likelihood is flat, the same density."""
+    if row.flat:
+        one, other = (
+            {"log density": formula.log_likelihood(row.component, x, log_of_weights(p["weights"]), family(p))}
+            for p in (one, other)
+        )
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], rtol=SAME, atol=SAME, err_msg=f"{name}, {label}")
 
 
 # -- the density -------------------------------------------------------------------------------------------------------
@@ -485,6 +497,8 @@ def m_step_climbs(row):
     x = row.data(500)
     function = likelihood(row, x, np.random.default_rng(12).uniform(0, 2, size=len(x)))
     at = {name: value[[1, 0, 2]] for name, value in row.params.items()}
+    off = row.component.to_vector(family(at)) + 0.4 * row.component.coordinate_scale(at)  # not at the optimum
+    at = at | row.component.from_vector(off, row.n_components, 1)
     statistics = function.statistics(at)
     weighted = pass_by_formula(row, x, at, function.data.weights)[1]
     for guard in (None, row.component.guard(function.data, 5.0)):
@@ -541,7 +555,8 @@ def m_step_on_given_responsibilities_beats_its_neighbours(row):
         for sign in (-1, 1):
             params = function.from_vector(vector + sign * 3e-3 * scale[i] * (np.arange(len(vector)) == i))
             stays = all(np.array_equal(params[name], best[name]) for name in family(best))  # as far as EM goes
-            assert expected(params) < top or (stays and i >= row.n_components - 1), f"coordinate {i}, sign {sign}"
+            known = top + (SETTLED * len(x) if row.component.numeric else 0.0)  # nats; the fall is 1e-3
+            assert expected(params) < known or (stays and i >= row.n_components - 1), f"coordinate {i}, sign {sign}"
 
 
 def _is_slow(row, accelerate):
@@ -622,14 +637,7 @@ def row_weights_are_repeated_rows(row):
         weighted = bm.em(row.mixture, x, weights=counts, **settings)
         repeated = bm.em(row.mixture, np.repeat(x, counts, axis=0), **settings)
         assert weighted.converged and repeated.converged, f"guard={guard!r}: {weighted.message} {repeated.message}"
-        for name in row.params:
-            np.testing.assert_allclose(
-                weighted.estimates[name],
-                repeated.estimates[name],
-                rtol=SAME,
-                atol=SAME,
-                err_msg=f"{name}, guard={guard!r}",
-            )
+        same_estimates(row, weighted.estimates, repeated.estimates, x, f"guard={guard!r}")
         for name in ("log_likelihood", "bic", "icl"):
             assert np.isclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-6), f"{name}, guard={guard!r}"
 
@@ -653,14 +661,8 @@ def a_component_of_weight_zero_is_not_there(row):
             assert fit.converged and f"Component {zero} is empty" in fit.message, f"{label}: {fit.message}"
             if guard == "default" and row.component.guard(fit.data, 1.0) is not None:
                 continue  # under a tied covariance the imaginary rows of the empty component count too
-            for name in row.params:
-                np.testing.assert_allclose(
-                    fit.estimates[name][others],
-                    expected.estimates[name],
-                    rtol=SAME,
-                    atol=SAME,
-                    err_msg=f"{name}, {label}",
-                )
+            kept = {name: value[others] for name, value in fit.estimates.items()}
+            same_estimates(row, kept, expected.estimates, x, label)
 
 
 @promise
@@ -681,11 +683,9 @@ def permutations_change_nothing(row):
     first = bm.em(row.mixture, x, init=fit, **settings)
     second = bm.em(row.mixture, x[rows], init=fit, **settings)
     third = bm.em(row.mixture, x, init=fit_permuted, **settings)
-    for name in row.params:
-        np.testing.assert_allclose(first.estimates[name], second.estimates[name], rtol=SAME, atol=SAME, err_msg=name)
-        np.testing.assert_allclose(
-            first.estimates[name][order], third.estimates[name], rtol=SAME, atol=SAME, err_msg=name
-        )
+    same_estimates(row, first.estimates, second.estimates, x, "rows permuted")
+    reordered = {name: value[order] for name, value in first.estimates.items()}
+    same_estimates(row, reordered, third.estimates, x, "components permuted")
 
 
 # -- models ------------------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ binary floating point holds exactly, so that moving and rescaling them costs no 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import integrate, stats
 from scipy.spatial.transform import Rotation
 
 import bayesmix as bm
@@ -25,6 +26,7 @@ class Oracle:
     off_support : values whose density is zero
     pymc_digits : log density above which PyMC's is compared, and how closely, where its own formula loses digits
     impossible : changed parameters, and values in the support of which the last is then impossible under all components
+    flat : are there directions in which the likelihood does not change? Then only the density has an optimum
     """
 
     name: str
@@ -36,6 +38,7 @@ class Oracle:
     offsets: tuple = (0.0, 1e6, -1e6)
     off_support: tuple = ()
     impossible: tuple = ()
+    flat: bool = False
     pymc_digits: tuple = (-np.inf, 1e-11)
 
     def __str__(self):
@@ -93,6 +96,43 @@ def logpdf_of(distribution) -> Callable:
     return getattr(distribution, "logpmf", None) or distribution.logpdf
 
 
+@dataclass(frozen=True)
+class OtherZeros:
+    """What SciPy lacks: counts of one of its laws with probability psi, otherwise zero; without its own zeros or with."""
+
+    law: Any
+    psi: float
+    hurdle: bool
+
+    def logpmf(self, x):
+        some = np.log(self.psi) + self.law.logpmf(x) - (np.log(self.law.sf(0)) if self.hurdle else 0.0)
+        zero = np.log(1 - self.psi + (0.0 if self.hurdle else self.psi * self.law.pmf(0)))
+        return np.where(x == 0, zero, some)
+
+    @property
+    def _table(self):
+        counts = np.arange(self.law.ppf(1 - 1e-15) + 50)
+        return counts, np.exp(self.logpmf(counts))
+
+    def cdf(self, x):
+        counts, table = self._table
+        return np.cumsum(table)[np.minimum(x, counts[-1]).astype(int)]
+
+    def ppf(self, q):
+        return np.searchsorted(np.cumsum(self._table[1]), np.minimum(q, 1 - 1e-15)).astype(float)
+
+    def rvs(self, size, random_state):
+        return self.ppf(random_state.random(size))
+
+    def mean(self):
+        counts, table = self._table
+        return counts @ table
+
+    def var(self):
+        counts, table = self._table
+        return (counts - self.mean()) ** 2 @ table
+
+
 def _pymc(name: str) -> Callable:
     def make(params):
         import pymc as pm
@@ -120,7 +160,13 @@ def _moved_mvnormal(params, offset, scale):
 def _pareto(params):
     import pymc as pm
 
-    return pm.Pareto.dist(params["alpha"], m=0.5)
+    return pm.Pareto.dist(params["alpha"], m=np.asarray(0.5))  # of a number PyTensor makes a float32
+
+
+def _chi_squared(params):
+    import pymc as pm
+
+    return pm.Gamma.dist(params["nu"] / 2.0, np.asarray(0.5))  # pm.ChiSquared has log 2 in single precision
 
 
 def _positive(name: str, component, scipy, rescaled=None, pymc=None, **params) -> Oracle:
@@ -140,6 +186,50 @@ def _positive(name: str, component, scipy, rescaled=None, pymc=None, **params) -
         off_support=(-1.0, -1e-9),
         impossible=({}, (1.0, -1.0)),
     )
+
+
+class OnInterval:
+    """Moments by quadrature for distributions that SciPy knows in another form."""
+
+    low, high = 0.0, 1.0
+
+    def pdf(self, x):
+        return np.exp(self.logpdf(x))
+
+    def mean(self):
+        return self._moment(lambda x: x)
+
+    def var(self):
+        mean = self.mean()
+        return self._moment(lambda x: (x - mean) ** 2)
+
+    def _moment(self, of):
+        points = self.ppf(np.array([0.01, 0.1, 0.5, 0.9, 0.99]))
+        return integrate.quad(lambda x: of(x) * self.pdf(x), self.low, self.high, points=points, limit=200)[0]
+
+
+class ExponentiatedExponential(OnInterval):
+    """Kumaraswamy's distribution: -log(x) is exponentiated exponential (Jones 2009)."""
+
+    def __init__(self, a, b):
+        self.of_log = stats.exponweib(b, 1.0, scale=1.0 / a)
+
+    def logpdf(self, x):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            y = -np.log(x)
+            return np.where((x > 0) & (x < 1), self.of_log.logpdf(y) + y, -np.inf)
+
+    def cdf(self, x):
+        return self.of_log.sf(-np.log(x))
+
+    def ppf(self, q):
+        return np.exp(-self.of_log.isf(q))
+
+    def isf(self, q):
+        return np.exp(-self.of_log.ppf(q))
+
+    def rvs(self, size, random_state):
+        return np.exp(-self.of_log.rvs(size=size, random_state=random_state))
 
 
 WEIGHTS = np.array([0.1875, 0.3125, 0.5])
@@ -186,6 +276,21 @@ def _mvnormal(name: str, structure: str, **priors) -> Oracle:
         scipy=lambda p: stats.multivariate_normal(p["mu"], p["cov"]),
         pymc=_pymc("MvNormal"),
         moved=_moved_mvnormal,
+    )
+
+
+def _other_zeros(name: str, component, law, settings=None, **params) -> Oracle:
+    """A zero-inflated or hurdle family."""
+    settings = settings or {}
+    return Oracle(
+        name,
+        component,
+        {"weights": WEIGHTS, "psi": np.array([0.25, 0.75, 0.875])} | {n: np.array(v) for n, v in params.items()},
+        scipy=lambda p: OtherZeros(law(p), p["psi"], name.startswith("Hurdle")),
+        pymc=component.pymc_dist if name == "HurdleBinomial" else lambda p: _pymc(name)(settings | p),
+        off_support=(-1.0, 0.5, 2.25),
+        impossible=({}, (0.0, -1.0)),
+        flat=True,  # the data do not say of which component a zero is
     )
 
 
@@ -257,8 +362,8 @@ ROWS = [
         bm.Weibull(),
         lambda p: stats.weibull_min(p["alpha"], scale=p["beta"]),
         {"beta": 1},
-        alpha=[2.0, 4.0, 3.0],
-        beta=[0.5, 2.0, 8.0],
+        alpha=[1.0, 4.0, 8.0],
+        beta=[1.0, 4.0, 8.0],
     ),
     _positive(
         "InverseGamma",
@@ -271,17 +376,21 @@ ROWS = [
     _positive(
         "HalfNormal", bm.HalfNormal(), lambda p: stats.halfnorm(scale=p["sigma"]), {"sigma": 1}, sigma=[0.25, 2.0, 16.0]
     ),
-    _positive("ChiSquared", bm.ChiSquared(), lambda p: stats.chi2(p["nu"]), nu=[3.0, 12.0, 48.0]),
+    _positive("ChiSquared", bm.ChiSquared(), lambda p: stats.chi2(p["nu"]), pymc=_chi_squared, nu=[4.0, 16.0, 64.0]),
     _positive(
         "Wald",
         bm.Wald(),
         lambda p: stats.invgauss(p["mu"] / p["lam"], scale=p["lam"]),
         {"mu": 1, "lam": 1},
-        mu=[0.5, 2.0, 8.0],
-        lam=[4.0, 8.0, 64.0],
+        mu=[0.5, 4.0, 16.0],
+        lam=[2.0, 16.0, 256.0],
     ),
     _positive(
-        "Pareto", bm.Pareto(m=0.5), lambda p: stats.pareto(p["alpha"], scale=0.5), pymc=_pareto, alpha=[32.0, 16.0, 8.0]
+        "Pareto",
+        bm.Pareto(m=0.5),
+        lambda p: stats.pareto(p["alpha"], scale=0.5),
+        pymc=_pareto,
+        alpha=[512.0, 32.0, 8.0],
     ),
     Oracle(
         "Binomial",
@@ -319,6 +428,34 @@ ROWS = [
         off_support=(-1.0, 0.5, 2.25),
         impossible=({}, (0.0, -1.0)),
     ),
+    _other_zeros(
+        "ZeroInflatedPoisson", bm.ZeroInflatedPoisson(), lambda p: stats.poisson(p["mu"]), mu=[1.0, 6.0, 24.0]
+    ),
+    _other_zeros(
+        "ZeroInflatedNegativeBinomial",
+        bm.ZeroInflatedNegativeBinomial(),
+        lambda p: stats.nbinom(p["alpha"], p["alpha"] / (p["alpha"] + p["mu"])),
+        mu=[2.0, 16.0, 128.0],
+        alpha=[4.0, 16.0, 32.0],
+    ),
+    _other_zeros(
+        "ZeroInflatedBinomial",
+        bm.ZeroInflatedBinomial(n=12),
+        lambda p: stats.binom(12, p["p"]),
+        {"n": 12},
+        p=[0.125, 0.5, 0.875],
+    ),
+    _other_zeros("HurdlePoisson", bm.HurdlePoisson(), lambda p: stats.poisson(p["mu"]), mu=[1.0, 6.0, 24.0]),
+    _other_zeros(
+        "HurdleNegativeBinomial",
+        bm.HurdleNegativeBinomial(),
+        lambda p: stats.nbinom(p["alpha"], p["alpha"] / (p["alpha"] + p["mu"])),
+        mu=[2.0, 16.0, 128.0],
+        alpha=[4.0, 16.0, 32.0],
+    ),
+    _other_zeros(
+        "HurdleBinomial", bm.HurdleBinomial(n=12), lambda p: stats.binom(12, p["p"]), {"n": 12}, p=[0.125, 0.5, 0.875]
+    ),
     Oracle(
         "Logistic",
         bm.Logistic(),
@@ -350,6 +487,24 @@ ROWS = [
         pymc=_pymc("SkewNormal"),
         pymc_digits=(-9.0, 1e-7),  # its log(1 + erf) has none in the tail, and its sqrt(2) is a single
         moved=_moved("mu", "sigma"),
+    ),
+    Oracle(
+        "Beta",
+        bm.Beta(),
+        {"weights": WEIGHTS, "alpha": np.array([2.0, 8.0, 24.0]), "beta": np.array([16.0, 8.0, 6.0])},
+        scipy=lambda p: stats.beta(p["alpha"], p["beta"]),
+        pymc=_pymc("Beta"),
+        off_support=(-1.0, 1.5),
+        impossible=({}, (0.5, 1.0)),
+    ),
+    Oracle(
+        "Kumaraswamy",
+        bm.Kumaraswamy(),
+        {"weights": WEIGHTS, "a": np.array([2.0, 4.0, 16.0]), "b": np.array([64.0, 8.0, 2.0])},
+        scipy=lambda p: ExponentiatedExponential(p["a"], p["b"]),
+        pymc=_pymc("Kumaraswamy"),
+        off_support=(-1.0, 1.5),
+        impossible=({}, (0.5, 1.0)),
     ),
 ]
 

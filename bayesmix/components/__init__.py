@@ -1,8 +1,11 @@
 """Families of components, one per file."""
 
+import importlib
+
 from .. import priors
 from .base import Component as Component
 from .bernoulli import Bernoulli
+from .beta import Beta
 from .binomial import Binomial
 from .chi_squared import ChiSquared
 from .exponential import Exponential
@@ -10,7 +13,9 @@ from .gamma import Gamma
 from .geometric import Geometric
 from .gumbel import Gumbel
 from .half_normal import HalfNormal
+from .hurdle import HurdleBinomial, HurdleNegativeBinomial, HurdlePoisson
 from .inverse_gamma import InverseGamma
+from .kumaraswamy import Kumaraswamy
 from .laplace import Laplace
 from .log_normal import LogNormal
 from .logistic import Logistic
@@ -24,6 +29,7 @@ from .skew_normal import SkewNormal
 from .student_t import StudentT
 from .wald import Wald
 from .weibull import Weibull
+from .zero_inflated import ZeroInflatedBinomial, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
 
 FAMILIES = {
     family.__name__: family
@@ -47,9 +53,17 @@ FAMILIES = {
         Weibull,
         Laplace,
         Logistic,
-        NegativeBinomial,
         Gumbel,
         SkewNormal,
+        HurdleBinomial,
+        HurdleNegativeBinomial,
+        HurdlePoisson,
+        NegativeBinomial,
+        ZeroInflatedBinomial,
+        ZeroInflatedNegativeBinomial,
+        ZeroInflatedPoisson,
+        Beta,
+        Kumaraswamy,
     )
 }
 
@@ -60,7 +74,11 @@ def to_plain(component: Component) -> dict:
         parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
         return {"component": "Product", "settings": {}, "parts": parts}
     settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
-    return {"component": type(component).__name__, "settings": settings}
+    family = type(component)
+    plain = {"component": family.__name__, "settings": settings}
+    if FAMILIES.get(family.__name__) is not family:  # a user's own
+        plain |= {"module": family.__module__, "qualname": family.__qualname__}
+    return plain
 
 
 def from_plain(plain: dict) -> Component:
@@ -70,4 +88,23 @@ def from_plain(plain: dict) -> Component:
         parts = zip(plain["parts"], columns, strict=True)
         return Product.of(tuple(Part(p["name"], from_plain(p), own) for p, own in parts))
     settings = {name: priors.from_plain(value) for name, value in plain["settings"].items()}
-    return FAMILIES[plain["component"]](**settings)
+    family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else FAMILIES[plain["component"]]
+    return family(**settings)
+
+
+def _own_family(module: str, name: str) -> type[Component]:
+    """A family that is defined outside of this package, imported if need be."""
+    reason = ""
+    if (module, name) not in Component.defined and module != "__main__":
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            reason = f" ({type(error).__name__}: {error})"
+    if (module, name) not in Component.defined:
+        where = "the script or notebook that made it" if module == "__main__" else f"the module {module}"
+        raise ValueError(
+            f"the components are of a family of its own, {name} from {where}, which is not known here{reason}: define or "
+            f"import that class, with the same name in the same module, and load again. To be found by itself it must be "
+            "in a module that can be imported."
+        )
+    return Component.defined[module, name]

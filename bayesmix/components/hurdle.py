@@ -1,0 +1,113 @@
+"""Hurdle components: counts whose zeros are apart from all others."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .inflated import OfBinomial, OfNegativeBinomial, OfPoisson
+
+
+@dataclass(frozen=True)
+class HurdlePoisson(OfPoisson):
+    r"""Hurdle Poisson components for counts in one column: zeros, and Poisson counts above zero.
+
+    :math:`p(0) = 1 - \psi` and :math:`p(x) = \psi f(x) / (1 - f(0))` for x > 0, with
+
+    .. math:: f(x) = \mu^x e^{-\mu} / x!
+
+    of rate `mu` > 0: psi is the share of rows above zero, as in PyMC. All parameters have shape (cluster,) (Mullahy
+    1986). Off the support the log probability is -inf.
+
+    To which component a zero belongs, one column hardly says: of a mixture only weights times psi are identified,
+    unless further columns (`Product`) or a prior say more.
+
+    Parameters
+    ----------
+    psi, mu : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component. By default psi is uniform, and mu as for
+        `Poisson`. EM does not use them; its estimate of psi stays 1e-8 from 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prior is not a distribution, or puts mass where its parameter cannot be.
+    """
+
+    psi: object = None
+    mu: object = None
+    zeros_are_its_own = False
+
+
+@dataclass(frozen=True)
+class HurdleNegativeBinomial(OfNegativeBinomial):
+    r"""Hurdle negative binomial components for counts in one column: zeros, and negative binomial counts above zero.
+
+    :math:`p(0) = 1 - \psi` and :math:`p(x) = \psi f(x) / (1 - f(0))` for x > 0, with
+
+    .. math:: f(x) = \frac{\Gamma(x + \alpha)}{x!\, \Gamma(\alpha)}
+              \left(\frac{\alpha}{\mu + \alpha}\right)^\alpha \left(\frac{\mu}{\mu + \alpha}\right)^x
+
+    of mean `mu` > 0 and variance mu + mu^2 / alpha, `alpha` > 0: psi is the share of rows above zero, as in PyMC. All
+    parameters have shape (cluster,) (Mullahy 1986). Off the support the log probability is -inf.
+
+    To which component a zero belongs, one column hardly says: of a mixture only weights times psi are identified,
+    unless further columns (`Product`) or a prior say more.
+
+    Parameters
+    ----------
+    psi, mu, alpha : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component. By default psi is uniform, and mu and alpha as
+        for `NegativeBinomial`. EM does not use them; its estimate of psi stays 1e-8 from 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prior is not a distribution, or puts mass where its parameter cannot be.
+    """
+
+    psi: object = None
+    mu: object = None
+    alpha: object = None
+    zeros_are_its_own = False
+
+
+@dataclass(frozen=True)
+class HurdleBinomial(OfBinomial):
+    r"""Hurdle binomial components for counts in one column: zeros, and binomial counts above zero.
+
+    :math:`p(0) = 1 - \psi` and :math:`p(x) = \psi f(x) / (1 - f(0))` for x > 0, with
+
+    .. math:: f(x) = \binom{n}{x} p^x (1 - p)^{n - x}
+
+    of `n` trials, each a success with probability `p`: psi is the share of rows above zero, as in PyMC. All
+    parameters have shape (cluster,) (Mullahy 1986). Off the support the log probability is -inf.
+
+    To which component a zero belongs, one column hardly says: of a mixture only weights times psi are identified,
+    unless further columns (`Product`) or a prior say more.
+
+    Parameters
+    ----------
+    n : int
+        Number of trials behind every row, known, at least 2.
+    psi, p : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component. By default psi is uniform, and p as for
+        `Binomial`. EM does not use them; its estimate of psi stays 1e-8 from 0 and 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a prior is not a distribution, or puts mass where its parameter cannot be; if n is no number of trials.
+    """
+
+    n: int
+    psi: object = None
+    p: object = None
+    zeros_are_its_own = False
+
+    def pymc_dist(self, params):
+        """Of PyMC's parts, as its other hurdle distributions are made."""
+        import pymc as pm
+        import pytensor.tensor as pt
+
+        psi: Any = pt.as_tensor_variable(params["psi"])
+        parts = [pm.DiracDelta.dist(0), pm.Truncated.dist(pm.Binomial.dist(n=self.n, p=params["p"]), lower=1)]
+        return pm.Mixture.dist(pt.stack([1.0 - psi, psi], axis=-1), parts)
