@@ -143,7 +143,7 @@ class Univariate(Component):
         stacked = np.stack([np.asarray(params[p.name], dtype=float) for p in self.parameters], axis=-1)
         return stacked, np.zeros((*stacked.shape[:-1], 0))
 
-    def expected_statistics(self):
+    def expected_statistics(self, missing=False):
         """The pass of second order, whose second statistics are the expected Hessian in the parameters."""
         return self.formula.functions.second
 
