@@ -23,7 +23,7 @@ import numpy as np
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
-KERNEL_VERSION = 4  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
 DIAG, SPHERICAL, FULL, TIED, RATE = range(5)
 

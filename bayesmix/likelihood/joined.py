@@ -4,6 +4,9 @@ Each part keeps a kernel of its own, ``diagonal``, ``full`` or ``linear`` (`baye
 a formula (`bayesmix.likelihood.generate`); here they are written into one pass that shares the responsibilities. The
 columns of the rows, a, b, and the statistics first and second of the parts stand behind one another, flat behind the
 component axis.
+
+Segments for rows with missing cells (NaN) add no log density there; `diagonal` then has its variance in `second`, as in
+``diagonal_missing``, `linear` the number of rows that are there.
 """
 
 import functools
@@ -25,6 +28,7 @@ class Segment:
     kernel: str
     n_columns: int
     formula: Formula | None = None
+    missing: bool = False  # may cells be missing?
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -34,7 +38,7 @@ class Segment:
             p = self.formula.n_parameters
             return {"x": (len(self.formula.columns) or 1,), "a": (p,), "b": (0,), "first": (p,), "second": (p, p)}
         if self.kernel == "linear":
-            return {"x": (d,), "a": (d,), "b": (), "first": (d,), "second": (0,)}
+            return {"x": (d,), "a": (d,), "b": (), "first": (d,), "second": (int(self.missing),)}
         square = (d, d) if self.kernel == "full" else (d,)
         return {"x": (d,), "a": (d,), "b": square, "first": (d,), "second": square}
 
@@ -150,7 +154,7 @@ def _module(joined: Joined) -> str:
             score += [f"d_a[k, {at['a'] + i}] = first[k, {at['first'] + i}]" for i in range(p)]
             constants += len(kind.constants)
             continue
-        lines = {"linear": _linear, "diagonal": _diagonal, "full": _full}[segment.kernel]
+        lines = _LINES[segment.kernel, segment.missing]
         parts = lines(segment.n_columns, at, constants)
         prepare += parts[0]
         density += parts[1]
@@ -235,6 +239,39 @@ def _linear(d, at, constant):
     return [], density, sums, score
 
 
+def _linear_missing(d, at, constant):
+    """The same where cells are missing; the first column says which rows are there."""
+    x, a, first, second = at["x"], at["a"], at["first"], at["second"]
+    density = [
+        f"base = b[k, {at['b']}]",
+        "for i in range(rows):",
+        f"    joint[k, i] -= 0.0 if math.isnan(x[start + i, {x}]) else base",
+        f"for j in range({d}):",
+        f"    slope = a[k, {a} + j]",
+        "    for i in range(rows):",
+        f"        t = x[start + i, {x} + j]",
+        "        joint[k, i] += 0.0 if math.isnan(t) or t == 0.0 else slope * t",
+    ]
+    sums = [
+        "s = 0.0",
+        "for i in range(rows):",
+        f"    s += 0.0 if math.isnan(x[start + i, {x}]) else joint[k, i]",
+        f"second[k, {second}] += s",
+        f"for j in range({d}):",
+        "    s = 0.0",
+        "    for i in range(rows):",
+        f"        t = x[start + i, {x} + j]",
+        "        s += 0.0 if math.isnan(t) else joint[k, i] * t",
+        f"    first[k, {first} + j] += s",
+    ]
+    score = [
+        f"for j in range({d}):",
+        f"    d_a[k, {a} + j] = first[k, {first} + j]",
+        f"d_b[k, {at['b']}] = -second[k, {second}]",
+    ]
+    return [], density, sums, score
+
+
 def _diagonal(d, at, constant):
     """Independent normal columns, mu and 1 / sigma."""
     x, a, b, first, second = at["x"], at["a"], at["b"], at["first"], at["second"]
@@ -273,6 +310,33 @@ def _diagonal(d, at, constant):
         f"    d_b[k, {b} + j] = n[k] / h - h * second[k, {second} + j]",
     ]
     return prepare, density, sums, score
+
+
+def _diagonal_missing(d, at, constant):
+    """The same where cells are missing."""
+    x, a, b, first, second = at["x"], at["a"], at["b"], at["first"], at["second"]
+    density = [
+        f"for j in range({d}):",
+        f"    m, h = a[k, {a} + j], 0.5 * b[k, {b} + j] * b[k, {b} + j]",
+        f"    base = math.log(b[k, {b} + j]) - {kernel.HALF_LOG_2PI!r}",
+        "    for i in range(rows):",
+        f"        t = x[start + i, {x} + j] - m",
+        "        joint[k, i] += 0.0 if math.isnan(t) else base - h * t * t",
+    ]
+    sums = [
+        f"for j in range({d}):",
+        f"    m, h = a[k, {a} + j], b[k, {b} + j]",
+        "    s, q, unseen = 0.0, 0.0, 0.0",
+        "    for i in range(rows):",
+        f"        t = x[start + i, {x} + j] - m",
+        "        w = joint[k, i] * t",
+        "        s += 0.0 if math.isnan(t) else w",
+        "        q += 0.0 if math.isnan(t) else w * t",
+        "        unseen += joint[k, i] if math.isnan(t) else 0.0",
+        f"    first[k, {first} + j] += s",
+        f"    second[k, {second} + j] += q + unseen / (h * h)",
+    ]
+    return [], density, sums, _diagonal(d, at, constant)[3]
 
 
 def _full(d, at, constant):
@@ -327,3 +391,13 @@ def _full(d, at, constant):
         f"    d_b[k, {b} + j * {d + 1}] += n[k] / b[k, {b} + j * {d + 1}]",
     ]
     return prepare, density, sums, score
+
+
+_LINES = {
+    ("linear", False): _linear,
+    ("linear", True): _linear_missing,
+    ("diagonal", False): _diagonal,
+    ("diagonal", True): _diagonal_missing,
+    ("full", False): _full,
+    ("full", True): _full,  # whose cells are all there
+}

@@ -17,6 +17,11 @@ kernel         a, b                                first, second
                eta'T(x) - A, x holds T (obs, P)
 =============  ==================================  =====================================================================
 
+``diagonal_missing`` and ``full_missing`` take rows of which some cells are missing (NaN): the density is that of the
+cells that are there, and in place of what is missing the statistics hold its expectation given these, so that they are
+those of complete rows (Ghahramani & Jordan 1994; Little & Rubin 2019, sec. 8.2), and everything that is made of them
+stays as it is.
+
 The Gaussian moments are taken about each component's own mean, so that an offset of the data, or clusters far
 apart, cost no precision. ``row_weights`` of size 0 stands for weights of one. Densities leave out whatever does not
 depend on the parameters' kernel coordinates: the ``linear`` kernel leaves out the base measure of the family.
@@ -34,7 +39,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-VERSION = 4  # raise with every change here, and with it the number in each file that compiles these functions in
+VERSION = 5  # raise with every change here, and with it the number in each file that compiles these functions in
 BLOCK = 128  # rows per block: what a block needs stays in the first- and second-level cache
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -446,6 +451,246 @@ def linear(x, row_weights, log_weights, eta, log_partition):
 
 
 @_compiled
+def diagonal_missing(x, row_weights, log_weights, mu, inv_sigma):
+    """Normal components with independent features, on rows with missing cells.
+
+    A missing cell adds nothing to the log density and to `first`, and its variance to `second`.
+    """
+    n_obs, n_features = x.shape
+    n_components = log_weights.shape[0]
+    constant = np.empty((n_components, n_features))
+    for k in range(n_components):
+        for d in range(n_features):
+            constant[k, d] = math.log(inv_sigma[k, d]) - HALF_LOG_2PI
+    block = np.empty((n_features, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    largest = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    n = np.zeros(n_components)
+    first = np.zeros((n_components, n_features))
+    second = np.zeros((n_components, n_features))
+    log_likelihood = 0.0
+    for start in range(0, n_obs, BLOCK):
+        rows = min(BLOCK, n_obs - start)
+        _load_block(x, start, rows, block)
+        for k in range(n_components):
+            for i in range(rows):
+                joint[k, i] = log_weights[k]
+            for d in range(n_features):
+                m, g, h = mu[k, d], constant[k, d], 0.5 * inv_sigma[k, d] * inv_sigma[k, d]
+                for i in range(rows):
+                    c = block[d, i] - m
+                    joint[k, i] += 0.0 if math.isnan(c) else g - h * c * c
+        log_likelihood += _softmax_block(joint, largest, total, row_weights, start, rows)
+        if log_likelihood == -np.inf:
+            break
+        for k in range(n_components):
+            s0 = 0.0
+            for i in range(rows):
+                s0 += joint[k, i]
+            n[k] += s0
+            for d in range(n_features):
+                m = mu[k, d]
+                s, t, unseen = 0.0, 0.0, 0.0
+                for i in range(rows):
+                    c = block[d, i] - m
+                    r = joint[k, i] * c
+                    s += 0.0 if math.isnan(c) else r
+                    t += 0.0 if math.isnan(c) else r * c
+                    unseen += joint[k, i] if math.isnan(c) else 0.0
+                first[k, d] += s
+                second[k, d] += t + unseen / (inv_sigma[k, d] * inv_sigma[k, d])
+    return log_likelihood, n, first, second
+
+
+@_compiled
+def _observed_factor(cov, precision_factor, observed, n_observed, factor):
+    """Write P of the first `n_observed` features listed in `observed` into factor; False if there is none.
+
+    The marginal covariance is a part of Sigma; P is the inverse of its lower Cholesky factor.
+    """
+    n_features = cov.shape[0]
+    if n_observed == n_features:  # listed in order
+        for i in range(n_features):
+            for j in range(i + 1):
+                factor[i, j] = precision_factor[i, j]
+        return True
+    root = np.empty((n_observed, n_observed))
+    for i in range(n_observed):
+        for j in range(i + 1):
+            s = cov[observed[i], observed[j]]
+            for e in range(j):
+                s -= root[i, e] * root[j, e]
+            if i > j:
+                root[i, j] = s / root[j, j]
+            elif s > 0.0:
+                root[i, i] = math.sqrt(s)
+            else:
+                return False
+    for j in range(n_observed):
+        factor[j, j] = 1.0 / root[j, j]
+        for i in range(j + 1, n_observed):
+            s = 0.0
+            for e in range(j, i):
+                s -= root[i, e] * factor[e, j]
+            factor[i, j] = s / root[i, i]
+    return True
+
+
+@_compiled
+def _complete_moments(cov, factor, columns, n_observed, n, first_o, second_o, first, second):
+    """Add to first (D,) and second (D, D) what rows of one pattern are expected to have in all features.
+
+    `columns` lists the observed features, then the missing ones; n, first_o and second_o (lower triangle) are the
+    statistics of the observed ones. With B = Sigma_mo Sigma_oo^-1 and A = [I; B] they are A first_o and
+    A second_oo A' + n C, C = Sigma_mm - B Sigma_om.
+    """
+    n_features = cov.shape[0]
+    for i in range(n_observed):
+        for j in range(i):
+            second_o[j, i] = second_o[i, j]
+    a = np.zeros((n_features, n_observed))
+    whitened = np.zeros((n_features, n_observed))
+    for i in range(n_features):
+        if i < n_observed:
+            a[i, i] = 1.0
+            continue
+        for e in range(n_observed):  # Sigma_mo P', then times P
+            s = 0.0
+            for f in range(e + 1):
+                s += cov[columns[i], columns[f]] * factor[e, f]
+            whitened[i, e] = s
+        for f in range(n_observed):
+            s = 0.0
+            for e in range(f, n_observed):
+                s += whitened[i, e] * factor[e, f]
+            a[i, f] = s
+    for i in range(n_features):
+        for f in range(n_observed):
+            first[columns[i]] += a[i, f] * first_o[f]
+    half = np.zeros((n_features, n_observed))
+    for i in range(n_features):
+        for e in range(n_observed):
+            if a[i, e] != 0.0:
+                for f in range(n_observed):
+                    half[i, f] += a[i, e] * second_o[e, f]
+    for i in range(n_features):
+        for j in range(n_features):
+            s = 0.0
+            if i >= n_observed and j >= n_observed:
+                s = cov[columns[i], columns[j]]
+                for e in range(n_observed):
+                    s -= whitened[i, e] * whitened[j, e]
+                s *= n
+            for f in range(n_observed):
+                s += half[i, f] * a[j, f]
+            second[columns[i], columns[j]] += s
+
+
+@_compiled
+def full_missing(x, row_weights, log_weights, mu, precision_factor):
+    """Normal components with full covariance, on rows with missing cells; quick where rows of a pattern lie together.
+
+    The log-likelihood is NaN where a covariance has no Cholesky factor.
+    """
+    n_obs, n_features = x.shape
+    n_components = log_weights.shape[0]
+    cov = np.empty((n_components, n_features, n_features))
+    identity = np.empty((n_features, n_features))
+    for k in range(n_components):  # Sigma = L L', with L the inverse of P
+        for j in range(n_features):
+            for i in range(n_features):
+                identity[i, j] = 0.0
+            identity[j, j] = 1.0 / precision_factor[k, j, j]
+            for i in range(j + 1, n_features):
+                s = 0.0
+                for e in range(j, i):
+                    s -= precision_factor[k, i, e] * identity[e, j]
+                identity[i, j] = s / precision_factor[k, i, i]
+        for i in range(n_features):
+            for j in range(i + 1):
+                s = 0.0
+                for e in range(j + 1):
+                    s += identity[i, e] * identity[j, e]
+                cov[k, i, j] = s
+                cov[k, j, i] = s
+    columns = np.empty(n_features, dtype=np.int64)
+    own_mu = np.empty((n_components, n_features))
+    factor = np.zeros((n_components, n_features, n_features))
+    constant = np.empty(n_components)
+    block = np.empty((n_features, BLOCK))
+    centred = np.empty((n_features, BLOCK))
+    lines = np.empty((2, BLOCK))
+    joint = np.empty((n_components, BLOCK))
+    largest = np.empty(BLOCK)
+    total = np.empty(BLOCK)
+    n = np.zeros(n_components)
+    first = np.zeros((n_components, n_features))
+    second = np.zeros((n_components, n_features, n_features))
+    n_own = np.empty(n_components)
+    first_own = np.empty((n_components, n_features))
+    second_own = np.empty((n_components, n_features, n_features))
+    log_likelihood = 0.0
+    begin = 0
+    while begin < n_obs:
+        n_observed = 0
+        for d in range(n_features):
+            if not math.isnan(x[begin, d]):
+                columns[n_observed] = d
+                n_observed += 1
+        place = n_observed
+        for d in range(n_features):
+            if math.isnan(x[begin, d]):
+                columns[place] = d
+                place += 1
+        stop = begin + 1
+        alike = True
+        while stop < n_obs:
+            for d in range(n_features):
+                if math.isnan(x[stop, d]) != math.isnan(x[begin, d]):
+                    alike = False
+            if not alike:
+                break
+            stop += 1
+        for k in range(n_components):
+            if not _observed_factor(cov[k], precision_factor[k], columns, n_observed, factor[k]):
+                return np.nan, n, first, second
+            constant[k] = log_weights[k] - n_observed * HALF_LOG_2PI
+            n_own[k] = 0.0
+            for i in range(n_observed):
+                own_mu[k, i] = mu[k, columns[i]]
+                constant[k] += math.log(factor[k, i, i])
+                first_own[k, i] = 0.0
+                for j in range(n_observed):
+                    second_own[k, i, j] = 0.0
+        for start in range(begin, stop, BLOCK):
+            rows = min(BLOCK, stop - start)
+            for i in range(rows):
+                for d in range(n_observed):
+                    block[d, i] = x[start + i, columns[d]]
+            for k in range(n_components):
+                _centre(block[:n_observed], own_mu[k], centred, rows)
+                _full_exponent(centred[:n_observed], factor[k], constant[k], lines, joint[k], rows)
+            log_likelihood += _softmax_block(joint, largest, total, row_weights, start, rows)
+            if log_likelihood == -np.inf:
+                return log_likelihood, n, first, second
+            for k in range(n_components):
+                s0 = 0.0
+                for i in range(rows):
+                    s0 += joint[k, i]
+                n_own[k] += s0
+                _centre(block[:n_observed], own_mu[k], centred, rows)
+                _add_full_moments(centred[:n_observed], lines, joint[k], first_own[k], second_own[k], rows)
+        for k in range(n_components):
+            n[k] += n_own[k]
+            _complete_moments(
+                cov[k], factor[k], columns, n_observed, n_own[k], first_own[k], second_own[k], first[k], second[k]
+            )
+        begin = stop
+    return log_likelihood, n, first, second
+
+
+@_compiled
 def diagonal_score(mu, inv_sigma, n, first, second):
     """Gradient with respect to mu and 1 / sigma: first / sigma^2 and n sigma - second / sigma."""
     return inv_sigma * inv_sigma * first, n.reshape((-1, 1)) / inv_sigma - inv_sigma * second
@@ -478,5 +723,17 @@ def linear_score(eta, log_partition, n, first, second):
     return first.copy(), -n
 
 
-KERNELS = {"diagonal": diagonal, "full": full, "linear": linear}
-SCORES = {"diagonal": diagonal_score, "full": full_score, "linear": linear_score}
+KERNELS = {
+    "diagonal": diagonal,
+    "full": full,
+    "linear": linear,
+    "diagonal_missing": diagonal_missing,
+    "full_missing": full_missing,
+}
+SCORES = {
+    "diagonal": diagonal_score,
+    "full": full_score,
+    "linear": linear_score,
+    "diagonal_missing": diagonal_score,
+    "full_missing": full_score,
+}
