@@ -26,7 +26,7 @@ demo: .venv/.demo-stamp ## fit a first data set three ways and compare
 	$(BIN)/bayesmix demo
 
 test: lint docs ## checks, docs, then tests and notebooks
-	$(BIN)/python -m pytest -q $(if $(NOTEBOOKS),--nbmake tests $(NOTEBOOKS))
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist worksteal $(if $(NOTEBOOKS),--nbmake tests $(NOTEBOOKS))
 
 test-slow: .venv/.test-stamp ## the long statistical tests
 	$(BIN)/python -m pytest -q -m slow
