@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, Prior, Priors
+from ..priors import POSITIVE, Priors
 from .base import Parameter
-from .normal import moments
+from .positive import MEAN_NOTE, log_normal, variation_of
 from .univariate import Univariate
 
 
@@ -22,9 +22,8 @@ class ChiSquared(Univariate):
     Parameters
     ----------
     nu : PreliZ distribution, optional
-        Prior of the degrees of freedom. By default a Gamma distribution with the mean of the data, whose shape, kept
-        between 1 and 5, matches the variance of rows under the prior, 2 nu + nu^2 / alpha, to that of the data. EM does
-        not use it.
+        Prior of the degrees of freedom, which are the means. By default log-normal, half as variable again as the rows
+        are. EM does not use it.
 
     Raises
     ------
@@ -66,9 +65,5 @@ class ChiSquared(Univariate):
 
     def default_priors(self, data, n_components):
         """See the class."""
-        mean, variance = (float(moment[0]) for moment in moments(data))
-        alpha = float(np.clip(mean**2 / max(variance - 2.0 * mean, 1e-300), 1.0, 5.0))
-        return Priors(
-            {"nu": Prior.of("Gamma", POSITIVE, alpha=alpha, beta=alpha / mean)},
-            {"nu": "mean of the data, shape by their variance"},
-        )
+        rows = variation_of(data)
+        return Priors({"nu": log_normal(rows.median, rows.width)}, {"nu": MEAN_NOTE})

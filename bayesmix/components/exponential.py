@@ -7,7 +7,7 @@ import numpy as np
 from ..arrays import namespace
 from ..priors import POSITIVE, Priors
 from .base import Parameter
-from .positive import rate_prior, variation_of
+from .positive import MEAN_NOTE, log_normal, variation_of
 from .univariate import Univariate
 
 
@@ -22,8 +22,8 @@ class Exponential(Univariate):
     Parameters
     ----------
     lam : PreliZ distribution, optional
-        Prior of the rates. By default a Gamma distribution with which rows have, a priori, the mean of the data and,
-        for a shape between 2.1 and 3, their variance. EM does not use it.
+        Prior of the rates. By default log-normal: the means 1 / lam are half as variable again as the rows are. EM does
+        not use it.
 
     Raises
     ------
@@ -70,5 +70,5 @@ class Exponential(Univariate):
 
     def default_priors(self, data, n_components):
         """See the class."""
-        note = "mean and variance of the data, by those of rows under the prior (Lomax 1954)"
-        return Priors({"lam": rate_prior(variation_of(data))}, {"lam": note})
+        rows = variation_of(data)
+        return Priors({"lam": log_normal(1.0 / rows.median, rows.width)}, {"lam": f"of the mean 1 / lam: {MEAN_NOTE}"})

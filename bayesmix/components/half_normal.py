@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, Priors, ScaledInverseChiSquared
+from ..priors import POSITIVE, Priors
 from .base import Parameter
-from .normal import moments
+from .positive import MEAN_NOTE, log_normal, variation_of
 from .univariate import Univariate
 
 
@@ -22,8 +22,8 @@ class HalfNormal(Univariate):
     Parameters
     ----------
     sigma : PreliZ distribution, optional
-        Prior of the scales. By default sigma^2 is scaled-inverse-chi-squared with 3 degrees of freedom about the mean
-        square of the data. EM does not use it.
+        Prior of the scales. By default log-normal: the means sigma sqrt(2 / pi) are half as variable again as the rows
+        are. EM does not use it.
 
     Raises
     ------
@@ -70,8 +70,6 @@ class HalfNormal(Univariate):
 
     def default_priors(self, data, n_components):
         """See the class."""
-        mean, variance = (float(moment[0]) for moment in moments(data))
-        scale = np.sqrt(mean**2 + variance)
-        return Priors(
-            {"sigma": ScaledInverseChiSquared(3.0, scale)}, {"sigma": "3 rows' worth of the mean square of the data"}
-        )
+        rows = variation_of(data)
+        sigma = log_normal(rows.median * np.sqrt(0.5 * np.pi), rows.width)
+        return Priors({"sigma": sigma}, {"sigma": f"of the mean: {MEAN_NOTE}"})

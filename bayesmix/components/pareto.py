@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays import namespace
 from ..priors import POSITIVE, Priors
 from .base import Parameter
-from .positive import rate_prior, variation_of
+from .positive import MEAN_NOTE, log_normal, variation_of
 from .univariate import Univariate
 
 
@@ -89,7 +89,8 @@ class Pareto(Univariate):
     def default_priors(self, data, n_components):
         """See the class."""
         excess = variation_of(data, lambda x: np.log(x / self.m))
-        return Priors({"alpha": rate_prior(excess)}, {"alpha": "mean and variance of log(x / m)"})
+        alpha = log_normal(1.0 / excess.median, excess.width)
+        return Priors({"alpha": alpha}, {"alpha": f"of 1 / alpha, the mean of log(x / m): {MEAN_NOTE}"})
 
     def pymc_dist(self, params):
         """PyMC's distribution of the same name, above m."""

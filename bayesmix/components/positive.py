@@ -59,13 +59,3 @@ def log_normal(middle: float, sigma: float) -> Prior:
 def proportional(of: str, middle: float, sigma: float) -> ProportionalLogNormal:
     """Log-normal prior whose median is `middle` times another parameter."""
     return ProportionalLogNormal(of, float(np.log(middle)), sigma)
-
-
-def rate_prior(positive: Positive) -> Prior:
-    """Gamma prior of exponential rates: with it rows have the mean and variation of these, as far as its shape allows.
-
-    Rows then have a Lomax distribution, of mean beta / (alpha - 1) and squared variation alpha / (alpha - 2).
-    """
-    excess = max(positive.variation**2 - 1.0, 1e-6)
-    alpha = float(np.clip(2.0 + 2.0 / excess, 2.1, 3.0))
-    return Prior.of("Gamma", POSITIVE, alpha=alpha, beta=(alpha - 1.0) * positive.mean)
