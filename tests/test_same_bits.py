@@ -63,6 +63,8 @@ for mixture, x in (
     print(bm.em(mixture, x, random_seed=1, progressbar=False).log_likelihood.hex())
     fit = bm.nuts(mixture, x, draws=100, tune=100, chains=2, random_seed=1, progressbar=False)
     print(float(fit.tree["posterior"]["mu"].values.sum()).hex())
+    fit = bm.gibbs(mixture, x, draws=100, tune=100, thin=1, chains=2, random_seed=1, progressbar=False)
+    print(float(fit.tree["posterior"]["mu"].values.sum()).hex())
 """
 
 
@@ -82,4 +84,4 @@ def test_compiled_functions(tmp_path):
 @pytest.mark.slow
 def test_fits(tmp_path):
     first = printed(FITS, tmp_path)
-    assert len(first) == 5 and first == printed(FITS, tmp_path)
+    assert len(first) == 7 and first == printed(FITS, tmp_path)

@@ -48,7 +48,9 @@ TINY = 1e-290  # least rate: of a Gamma prior with a small shape, draws can be z
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")  # called from one place: compiled once
-_fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
+# compiled into every caller, and so are those: see bayesmix.likelihood.kernel on copies that round otherwise
+_fast = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)
+_in_callers = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 
 
 class Problem(NamedTuple):
@@ -183,7 +185,7 @@ def _add_row(x, layout, location, n, first, second, k, times, row):
                 second[k, j, q] += d * (x[q, row] - location[k, q])
 
 
-@_compiled
+@_in_callers
 def _draw_block(rng, x, counts, layout, start, rows, joint, total, location, n, first, second):
     """Draw the components of a block of rows and add these to the statistics.
 
@@ -211,7 +213,7 @@ def _draw_block(rng, x, counts, layout, start, rows, joint, total, location, n, 
                 break
 
 
-@_compiled
+@_in_callers
 def allocate(rng, problem, state):
     """Draw the component of every row, gather the statistics, and return the log-likelihood at the state."""
     n_components, n_rows = state.n_components[0], problem.x.shape[1]
