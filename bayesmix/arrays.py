@@ -12,6 +12,7 @@ import functools
 import numbers
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,9 +31,11 @@ __all__ = [
     "check_distinct_rows",
     "check_enough_rows",
     "check_full_rank",
+    "check_missing",
     "check_not_constant",
     "check_one_column",
     "namespace",
+    "refuse_missing",
 ]
 
 _BLOCK = 65536  # rows looked at together, so that checks of a memory-mapped array stay small
@@ -49,7 +52,8 @@ class Data:
     Attributes
     ----------
     values : ndarray (obs, feature)
-        The observations: finite, float64, C-contiguous. Not a copy when the input was all that already.
+        The observations: float64, C-contiguous, finite or, where a cell is missing, NaN. Not a copy when the input was
+        all that already.
     feature : tuple
         Names of the columns as str, or 0, 1, ... when the input had none.
     named : bool
@@ -81,6 +85,31 @@ class Data:
         """Sum of the weights; the number of rows when there are none."""
         return float(self.n_obs) if self.weights is None else float(self.weights.sum())
 
+    @functools.cached_property
+    def missing(self) -> bool:
+        """Are there missing cells?"""
+        return any(np.isnan(self.values[i : i + _BLOCK]).any() for i in range(0, self.n_obs, _BLOCK))
+
+    @functools.cached_property
+    def informative(self) -> np.ndarray:
+        """Which rows (obs,) have a cell that is not missing."""
+        return ~np.isnan(self.values).all(axis=1)
+
+    def observed(self) -> "Data":
+        """Make the data of the rows that have a cell which is not missing: the others say nothing."""
+        return self.take(np.flatnonzero(self.informative)) if self.missing and not self.informative.all() else self
+
+    def filled(self) -> np.ndarray:
+        """Values with the mean of their column in place of missing cells."""
+        if not self.missing:
+            return self.values
+        known, weights = ~np.isnan(self.values), np.ones(self.n_obs) if self.weights is None else self.weights
+        unit = np.where(known, np.abs(self.values), 0.0).max(axis=0)
+        unit[unit == 0] = 1.0  # so that no sum overflows
+        total = weights @ known
+        mean = weights @ np.where(known, self.values / unit, 0.0) / np.where(total > 0, total, 1.0) * unit
+        return np.where(known, self.values, mean)
+
     def take(self, rows: np.ndarray) -> "Data":
         """Make the data of some rows only, given by their positions."""
         weights = None if self.weights is None else self.weights[rows]
@@ -95,7 +124,9 @@ class Data:
         return Data(self.values, self.feature, self.named, self.obs, weights)
 
 
-def as_data(data: Any, *, weights: Any = None, feature: Iterable[str] | Iterable[int] | None = None) -> Data:
+def as_data(
+    data: Any, *, weights: Any = None, feature: Iterable[str] | Iterable[int] | None = None, missing: bool = False
+) -> Data:
     """Read observations from any array, frame or list, and check them.
 
     Parameters
@@ -111,6 +142,8 @@ def as_data(data: Any, *, weights: Any = None, feature: Iterable[str] | Iterable
         The columns that are expected, as in ``Data.feature`` of an earlier call. Named columns are matched by name,
         in any order, and further columns are ignored; columns without names are matched by position. With a single
         expected column a number is one observation.
+    missing : bool
+        Read NaN, None, NA and masked cells as missing; otherwise they are an error.
 
     Returns
     -------
@@ -140,7 +173,7 @@ def as_data(data: Any, *, weights: Any = None, feature: Iterable[str] | Iterable
         )
     table, labels = _select(table, wanted)
     values = _numbers(table, labels)
-    _check_finite(values, labels, table.drop_hint)
+    _check_finite(values, labels, table.drop_hint, missing)
     return Data(
         values=values,
         feature=labels,
@@ -521,12 +554,14 @@ def _not_a_number(value: Any) -> _UnfitError:
     return _UnfitError(f"{what} ({type(value).__name__}), e.g. {shown}", "Convert the column to numbers first.")
 
 
-def _check_finite(values: np.ndarray, labels: tuple, drop_hint: str) -> None:
-    """Refuse missing and infinite values, with where they are."""
+def _check_finite(values: np.ndarray, labels: tuple, drop_hint: str, allowed: bool = False) -> None:
+    """Refuse infinite values, and missing ones unless they are allowed, with where they are."""
     if all(np.isfinite(values[i : i + _BLOCK]).all() for i in range(0, len(values), _BLOCK)):
         return
-    missing = np.isnan(values)
+    missing = np.isnan(values) & (not allowed)
     mask = missing if missing.any() else np.isinf(values)
+    if not mask.any():
+        return
     rows = np.flatnonzero(mask.any(axis=1))
     raise not_finite(bool(missing.any()), mask.sum(axis=0), len(rows), rows, labels, drop_hint)
 
@@ -541,8 +576,8 @@ def not_finite(
     where = f"in {columns}; {_count(n_rows, 'row')}, counted from 0: {first}"
     if missing:
         return ValueError(
-            f"{_count(n, 'value is', 'values are')} missing (NaN, None, NA or masked): {where}. Missing values are not "
-            f"supported yet; drop those rows (e.g. {drop_hint}) or impute them."
+            f"{_count(n, 'value is', 'values are')} missing (NaN, None, NA or masked): {where}. Missing cells are not taken "
+            f"here; drop those rows (e.g. {drop_hint}) or impute them, with Fit.impute of a fit by bm.em or bm.nuts."
         )
     return ValueError(
         f"{_count(n, 'value is', 'values are')} infinite: {where}. Drop those rows, or find where they come from "
@@ -611,6 +646,36 @@ def check_one_column(data: Data, family: Any) -> None:
         )
 
 
+def check_missing(data: Data, family: Any) -> None:
+    """Raise ValueError if a column has no value at all in the rows of positive weight, or the family takes no missing cells."""
+    if not data.missing:
+        return
+    if not family.takes_missing:
+        cells = np.isnan(data.values)
+        rows = np.flatnonzero(cells.any(axis=1))
+        raise ValueError(
+            f"{_family_name(family)} takes no missing cells: "
+            f"{not_finite(True, cells.sum(axis=0), len(rows), rows, data.feature, 'data.dropna()')}"
+        )
+    empty = np.flatnonzero(np.isnan(_counted_rows(data)).all(axis=0))
+    if empty.size:
+        raise ValueError(
+            f"{_listing(_label(data.feature[j]) for j in empty)} {'has' if empty.size == 1 else 'have'} no value in any of "
+            f"{_count(data.n_obs, 'row')}: all cells are missing. Drop {'that column' if empty.size == 1 else 'those columns'}."
+        )
+
+
+def refuse_missing(data: Data, engine: str) -> None:
+    """Raise ValueError if there are missing cells, for an engine that has no likelihood for them."""
+    if data.missing:
+        cells = int(np.isnan(data.values).sum())
+        rows = int(np.isnan(data.values).any(axis=1).sum())
+        raise ValueError(
+            f"{engine} needs complete rows, but {_count(cells, 'cell is', 'cells are')} missing, in {_count(rows, 'row')}; "
+            "bm.em, bm.nuts, bm.laplace and bm.advi take them as they are."
+        )
+
+
 def check_counts(data: Data, family: Any) -> None:
     """Raise ValueError unless every value is a whole number, 0 or more."""
     negative = data.values < 0
@@ -636,6 +701,8 @@ def check_enough_rows(data: Data, n_components: int) -> None:
 def check_distinct_rows(data: Data, n_components: int) -> None:
     """Raise ValueError unless there are at least as many distinct rows (of positive weight) as components."""
     values = _counted_rows(data)
+    if data.missing:  # no value of its own
+        values = np.where(np.isnan(values), np.inf, values)
     distinct = values[:0]
     for start in range(0, len(values), _BLOCK):
         distinct = np.unique(np.concatenate([distinct, values[start : start + _BLOCK]]), axis=0)
@@ -651,7 +718,7 @@ def check_distinct_rows(data: Data, n_components: int) -> None:
 def check_not_constant(data: Data, family: Any) -> None:
     """Raise ValueError if a column does not vary, beyond rounding, over the rows of positive weight."""
     values = _counted_rows(data)
-    low, high = values.min(axis=0), values.max(axis=0)
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     rounding = 4 * np.spacing(np.maximum(np.abs(low), np.abs(high)))
     constant = np.flatnonzero(high - low <= rounding)
     if constant.size:
@@ -668,7 +735,9 @@ def check_full_rank(data: Data, family: Any) -> None:
 
     That is so when there are no more rows (of positive weight) than columns, when a column is constant, when two
     columns are the same up to an offset and a scale (``1 - |correlation| <= 1e-12``), or when a column is a linear
-    combination of others, up to 1e-10 of its standard deviation or to the rounding of the numbers.
+    combination of others, up to 1e-10 of its standard deviation or to the rounding of the numbers. Where cells are
+    missing the last two are asked of the complete rows, if there are enough of them; columns that are never seen together
+    raise a UserWarning.
     """
     values, names = _counted_rows(data), [_label(name) for name in data.feature]
     n_obs, n_features = values.shape
@@ -681,6 +750,11 @@ def check_full_rank(data: Data, family: Any) -> None:
             f"{_count(n_obs, 'row')} and {_count(n_features, 'column')}. Use fewer columns, more rows, {remedy}."
         )
     check_not_constant(data, family)
+    if data.missing:
+        _warn_of_separate_columns(values, names, family)
+        values = values[~np.isnan(values).any(axis=1)]
+        if len(values) <= n_features or not np.all(np.ptp(values, axis=0) > 0):
+            return None
     mean, scale, correlation = _moments(values)
     same = np.argwhere(np.triu(1 - np.abs(correlation) <= 1e-12, k=1))
     if same.size:
@@ -703,6 +777,20 @@ def check_full_rank(data: Data, family: Any) -> None:
             f"Drop {_listing(names[j] for j in dependent)}, {remedy}."
         )
     return None
+
+
+def _warn_of_separate_columns(values: np.ndarray, names: list[str], family: Any) -> None:
+    """Warn of pairs of columns that no row has both values of."""
+    known = (~np.isnan(values)).astype(float)
+    apart = np.argwhere(np.triu(known.T @ known == 0, k=1))
+    if apart.size:
+        warnings.warn(
+            f"no row has values of both columns: {_listing(f'{names[i]} and {names[j]}' for i, j in apart)}. Nothing in the "
+            f"data says how they are correlated within a component of {_family_name(family)}: an estimate depends on where "
+            'it starts, a posterior on its prior. Use covariance="diag", or rows that have both.',
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -46,6 +46,10 @@ class Streamed:
         """Number of columns."""
         return len(self.feature)
 
+    def observed(self) -> "Streamed":
+        """Itself: missing cells were refused."""
+        return self
+
     def without_rows(self) -> Data:
         """Data without rows, with the names of the columns: what a fit keeps."""
         return Data(np.empty((0, self.n_features)), self.feature, self.named, np.arange(0), None)

@@ -384,9 +384,10 @@ class Fit:
         return plot_fit(self, **kwargs)
 
     # -- prediction ---------------------------------------------------------------------------------------------------------
-    def _rows(self, x) -> Data:
+    def _rows(self, x, missing: bool = True) -> Data:
         data = self.data
-        return as_data(x, feature=data.feature if data.named else tuple(range(data.n_features)))
+        wanted = data.feature if data.named else tuple(range(data.n_features))
+        return as_data(x, feature=wanted, missing=missing and self.mixture.component.takes_missing)
 
     def logpdf(self, x, interval: float | None = None):
         """Log density of the mixture at rows x, in nats; log probability for discrete families.
@@ -396,7 +397,7 @@ class Fit:
         Parameters
         ----------
         x : array_like, data frame or xarray object
-            Rows; named columns are matched by name.
+            Rows; named columns are matched by name. Of a row with missing cells it is the density of the others.
         interval : float, optional
             Probability of an equal-tailed interval over the draws.
 
@@ -409,11 +410,11 @@ class Fit:
     def cdf(self, x, interval: float | None = None):
         """P(X <= x), for every feature at once if there are several; averaged over the draws of a posterior.
 
-        Parameters and returns are those of `logpdf`. With several features each probability is an integral, so that
-        at most 100 draws are used, evenly spaced.
+        Parameters and returns are those of `logpdf`, but no cell may be missing. With several features each probability is
+        an integral, so that at most 100 draws are used, evenly spaced.
         """
         most = 100 if self.data.n_features > 1 else None
-        return prediction.over_rows(self, self._rows(x), _cdf, ("obs",), interval, most_draws=most)
+        return prediction.over_rows(self, self._rows(x, missing=False), _cdf, ("obs",), interval, most_draws=most)
 
     def quantile(self, q, interval: float | None = None):
         """Quantile of the mixture: the smallest x at which its cdf reaches q. For vectors, of each feature by itself.
@@ -442,6 +443,45 @@ class Fit:
         """Most probable component of each row, (obs,)."""
         responsibilities = xr.DataArray(self.responsibilities(x))
         return responsibilities.argmax("cluster").rename("cluster")
+
+    def impute(
+        self, data=None, *, interval: float | None = None, draws: int | None = None, random_seed=None
+    ) -> xr.Dataset:
+        """Estimate missing cells from the cells that are there, and say how surely.
+
+        The mean and standard deviation of a missing cell given the others of its row, over components, weighted by how
+        probable they are for this row, and over the draws of the parameters: those of a posterior, those of the sampling
+        distribution of an estimate if it has some, otherwise the estimate alone. It is assumed that what is missing
+        depends, if on anything, on cells that are there (missing at random, Rubin 1976).
+
+        Parameters
+        ----------
+        data : array_like, data frame or xarray object, optional
+            Rows; those of the fit if not given. Named columns are matched by name.
+        interval : float, optional
+            Probability of an equal-tailed interval, by 4000 draws of each cell.
+        draws : int, optional
+            Draw so many completed data sets (multiple imputation), each at a draw of the parameters of its own.
+        random_seed : int, numpy.random.Generator or None
+            For the interval and the draws.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``estimate`` and ``sd``, (obs, feature), or (obs,) for families on one column; ``lower`` and ``upper`` with an
+            interval, ``draws`` (imputation, obs, feature). Cells that are there keep their value, with sd 0.
+
+        Raises
+        ------
+        ValueError
+            If the fit keeps no rows and none are given, the family takes no missing cells, or an argument is out of range.
+        """
+        from .imputation import impute
+
+        rows = self.data if data is None else self._rows(data)
+        if rows.n_obs == 0:
+            raise ValueError(f"there are no rows to impute: {self.why_no_data}.")
+        return impute(self, rows, interval, draws, generator(random_seed))
 
     def sample(self, n: int, random_seed=None) -> xr.DataArray:
         """Draw n new rows from the mixture; for a posterior, from the posterior predictive distribution.

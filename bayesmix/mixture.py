@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 from . import components
-from .arrays import Data, as_data, check_distinct_rows, check_enough_rows
+from .arrays import Data, as_data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
 from .priors import Priors, from_plain, to_plain
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
@@ -98,20 +98,23 @@ class Mixture:
         Returns
         -------
         Data
-            Values (obs, feature) with the names of rows and columns.
+            Values (obs, feature) with the names of rows and columns; missing cells are NaN.
 
         Raises
         ------
         TypeError, ValueError
             If the data cannot be read, or do not suit the family or its priors.
         """
-        checked = self.component.arrange(data if isinstance(data, Data) else as_data(data, weights=weights))
-        needed = self.stated_n_components or 1  # a largest K needs no rows behind it
-        check_enough_rows(checked, needed)
-        self.component.check_data(checked, needed)
+        if not isinstance(data, Data):
+            data = as_data(data, weights=weights, missing=self.component.takes_missing)
+        checked = self.component.arrange(data)
+        check_missing(checked, self.component)
+        needed, rows = self.stated_n_components or 1, checked.observed()  # a largest K needs no rows behind it
+        check_enough_rows(rows, needed)
+        self.component.check_data(rows, needed)
         self.component.check_priors(checked)
         if not self.component.mixes_to_itself:
-            check_distinct_rows(checked, needed)
+            check_distinct_rows(rows, needed)
         if checked.weights is not None:
             warn_of_little_weight(self, checked, stacklevel=4)
         return checked

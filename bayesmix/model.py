@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
+import pytensor
 import pytensor.tensor as pt
 
 from .arrays import Data
@@ -20,10 +21,17 @@ def coords(mixture: Mixture, data: Data) -> dict:
 
 
 def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
-    """The observed array and its dims: (obs, feature), or (obs,) for families on one column."""
+    """The observed array and its dims: (obs, feature), or (obs,) for families on one column.
+
+    A missing cell holds a value of its column, as PyMC would make a parameter of NaN.
+    """
+    values = data.values
+    if data.missing:
+        known = np.isfinite(values)
+        values = np.where(known, values, values[known.argmax(axis=0), np.arange(data.n_features)])
     if mixture.component.multivariate:
-        return data.values, ("obs", "feature")
-    return data.values[:, 0], ("obs",)
+        return values, ("obs", "feature")
+    return values[:, 0], ("obs",)
 
 
 def _parameters(mixture, data):
@@ -37,6 +45,7 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     component = mixture.component
     values, dims = observed(mixture, data)
     row_weights = data.weights
+    missing = np.isnan(data.values) if data.missing else None
 
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_variables(mixture.n_components)
@@ -45,7 +54,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
 
         def logp(value, weights, *arguments):
             x = value if component.multivariate else value[:, None]
-            rows = formula.log_likelihood(component, x, pt.log(weights), dict(zip(names, arguments, strict=True)))
+            own = dict(zip(names, arguments, strict=True))
+            rows = formula.log_likelihood(component, x, pt.log(weights), own, missing)
             return rows if row_weights is None else rows * row_weights
 
         def random(weights, *arguments_and_size):
@@ -73,14 +83,17 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
     """
     from .likelihood.op import MixtureLogLikelihood
 
-    rows = mixture.component.rows(data)
+    seen = data.observed()
+    rows = mixture.component.rows(seen)
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_sampled(mixture.n_components)
         _, (a, b) = _parameters(mixture, data)
-        x = pm.Data("rows", rows.x)
+        x = pytensor.shared(rows.x, name="rows")  # not by pm.Data, which refuses NaN
+        model.register_data_var(x)
         row_weights = pm.Data("row_weights", rows.weights)
         log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)
-        fused: Any = MixtureLogLikelihood(mixture.component.kernel)(x, row_weights, pt.log(weights), a, b)
+        run = MixtureLogLikelihood(mixture.component.kernel_for(seen.missing))
+        fused: Any = run(x, row_weights, pt.log(weights), a, b)
         pm.Potential("log_likelihood", fused[0] + log_base_measure)
     return model
 

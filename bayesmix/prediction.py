@@ -196,7 +196,7 @@ def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in draws.items()}
     log_weights, params = with_row_axis(flat)
     rows = np.empty((chains * length, data.n_obs))
-    if has_summaries(mixture.component):
+    if has_summaries(mixture.component) and not data.missing:
         for row, (found, _, _) in zip(rows, summaries(mixture.component, data.values, flat), strict=True):
             row[:] = found
         return _weighted(rows, data).reshape(chains, length, data.n_obs)

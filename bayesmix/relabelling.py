@@ -191,7 +191,7 @@ def _allocations(fit, flat, rows, keep):
     n_draws, k = flat["weights"].shape
     allocations, entropy = np.empty((n_draws, len(rows)), dtype=np.int16), np.empty(n_draws)
     whole = np.empty((n_draws, len(rows), k), dtype=np.float32) if keep else None
-    if whole is None and has_summaries(fit.mixture.component):
+    if whole is None and has_summaries(fit.mixture.component) and not fit.data.missing:
         for i, (_, found, nats) in enumerate(summaries(fit.mixture.component, fit.data.values[rows], flat)):
             allocations[i], entropy[i] = found, nats
         return allocations, entropy, None
@@ -217,7 +217,7 @@ def _match(fit, flat, rows, allocations, whole, total, algorithm, by):
         numbers = _numbers(fit.mixture.component, flat)
         found = pivot(numbers, numbers[best])
     elif algorithm == "data":
-        found = data_based(allocations, fit.data.values[rows], k)
+        found = data_based(allocations, fit.data.filled()[rows], k)
     else:
         found = ordering(_scalar(fit, flat, by))
     return _named_by_majority(found), clear.margin
@@ -289,7 +289,7 @@ def _opinions(fit, flat, rows, found, total) -> np.ndarray:
         "ecr": ecr(allocations, k),
         "stephens": stephens(r),
         "pivot": pivot(numbers, numbers[int(np.argmax(total[draws]))]),
-        "data": data_based(allocations, fit.data.values[rows], k),
+        "data": data_based(allocations, fit.data.filled()[rows], k),
     }
     return np.array([[agreement(said[a].permutation, said[b].permutation) for b in OPINIONS] for a in OPINIONS])
 

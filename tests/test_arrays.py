@@ -289,7 +289,7 @@ GAPS = {
 def test_missing_values_are_counted_and_located(given, message):
     with pytest.raises(ValueError, match=message) as error:
         as_data(given)
-    assert "not supported yet" in str(error.value)
+    assert "drop those rows" in str(error.value)
 
 
 def test_large_integers_that_float64_holds_are_taken():

@@ -219,10 +219,10 @@ def test_header_that_two_separators_split(tmp_path):
         assert _read(path, None).to_numpy().tolist() == [[3.6, 1.0], [1.8, 2.0]]
 
 
-def test_missing_values(tmp_path):
+def test_a_column_without_values(tmp_path):
     path = tmp_path / "gaps.csv"
-    path.write_text("a,b\n1,2\n3,\n4,5\n6,1\n2,2\n")
-    assert "b" in failure("compare", path)
+    path.write_text("a,b\n1,\n3,\n4,\n6,\n2,\n")
+    assert "'b' has no value" in failure("compare", path)
 
 
 @pytest.mark.parametrize(

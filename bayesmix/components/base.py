@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
-from ..arrays import Data
+from ..arrays import Data, namespace
 from ..likelihood.generate import kernel_of, score_of
 from ..priors import Priors, as_prior
 
@@ -76,6 +76,14 @@ class Component(ABC):
 
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
+    def takes_missing(self) -> bool:
+        """May cells of the data be missing? Of one column they always may: such rows say nothing.
+
+        Methods that are given data then get those of the rows with at least one cell, which NaN stands for in the others.
+        """
+        return not self.multivariate
+
+    @property
     @abstractmethod
     def parameters(self) -> tuple[Parameter, ...]:
         """The parameters, in the order in which tables show them."""
@@ -106,6 +114,14 @@ class Component(ABC):
         on NumPy arrays and PyTensor variables alike.
         """
 
+    def observed_log_density(self, x, missing: np.ndarray, params: dict):
+        """Log density of the cells that are not missing, as `log_density`; 0 where none are.
+
+        missing (obs, feature) is an array of booleans; x holds anything in such cells that the density does not fail for.
+        """
+        density = self.log_density(x, params)
+        return namespace(density).where(missing.all(axis=1)[:, None], 0.0, density)
+
     @abstractmethod
     def cdf(self, x, params: dict):
         """Probability of a value <= x under each component, shapes as in `log_density`; NumPy only."""
@@ -113,6 +129,36 @@ class Component(ABC):
     @abstractmethod
     def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
         """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
+
+    # -- missing cells -------------------------------------------------------------------------------------------------
+    def missing_moments(self, x, gone: np.ndarray, params: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the missing cells of rows, given the others, under each component; NumPy only.
+
+        x (obs, feature), gone (feature,) says which cells are missing, parameters (draw, 1, cluster, ...);
+        returns (draw, obs, cluster, missing) each.
+        """
+        mean, variance = self.mean_and_variance(params)
+        shape = (len(mean), len(x), mean.shape[-1], 1)
+        return np.broadcast_to(mean[..., None], shape), np.broadcast_to(variance[..., None], shape)
+
+    def sample_missing(self, x, gone: np.ndarray, params: dict, labels: np.ndarray, rng) -> np.ndarray:
+        """Draw the missing cells of rows, given the others: labels (draw, obs) -> (draw, obs, missing)."""
+        draw = np.arange(len(labels))[:, None]
+        own = {name: value[draw, 0, labels].reshape(labels.size, *value.shape[3:]) for name, value in params.items()}
+        return self.sample(own, rng)[:, gone].reshape(*labels.shape, -1)
+
+    def mean_and_variance(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of each component of a family of one column, (..., cluster) each.
+
+        SciPy's where it has them, otherwise from 4000 quantiles.
+        """
+        law = getattr(self, "scipy", lambda _: None)(params)
+        if hasattr(law, "stats"):
+            mean, variance = law.stats("mv")
+            return np.asarray(mean), np.asarray(variance)
+        points = (np.arange(4000) + 0.5) / 4000
+        values = np.stack([self.marginal_quantile(q, params)[..., 0] for q in points])
+        return values.mean(axis=0), values.var(axis=0)
 
     @abstractmethod
     def marginal_quantile(self, q: float, params: dict) -> np.ndarray:
@@ -135,9 +181,13 @@ class Component(ABC):
     def kernel_arguments(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
         """The kernel's a and b at these parameters."""
 
-    def expected_statistics(self) -> Callable:
+    def kernel_for(self, missing: bool) -> str:
+        """Name of the pass over rows with missing cells, or over rows without."""
+        return f"{self.kernel}_missing" if missing else self.kernel
+
+    def expected_statistics(self, missing: bool = False) -> Callable:
         """The pass that EM makes: (x, row weights, log weights, a, b) -> `Statistics`."""
-        return kernel_of(self.kernel)
+        return kernel_of(self.kernel_for(missing))
 
     @abstractmethod
     def initial_params(self, data: Data, n_components: int) -> dict:
@@ -164,6 +214,8 @@ class Component(ABC):
         if self.kernel == "linear":
             return Statistics(np.nan, n, responsibilities.T @ self.statistics(x), np.empty((len(n), 0)))
         mu = self.kernel_arguments(params)[0]
+        if np.isnan(x).any():
+            return self._statistics_with_missing(x, responsibilities, params)
         first, second = [], []
         for k in range(len(n)):
             centred = x - mu[k]
@@ -171,6 +223,15 @@ class Component(ABC):
             first.append(scaled.sum(axis=0))
             second.append(scaled.T @ centred if self.kernel == "full" else (scaled * centred).sum(axis=0))
         return Statistics(np.nan, n, np.array(first), np.array(second))
+
+    def _statistics_with_missing(self, x, responsibilities, params):
+        """The same where cells are missing: what is expected in them, by one pass for each component."""
+        a, b = map(np.ascontiguousarray, self.kernel_arguments(params))
+        order = np.lexsort(np.isnan(x).T)
+        x, run = np.ascontiguousarray(x[order]), self.expected_statistics(missing=True)
+        weights = np.ascontiguousarray(responsibilities[order].T, dtype=float)
+        passes = [run(x, weights[k], np.zeros(1), a[k : k + 1], b[k : k + 1]) for k in range(len(a))]
+        return Statistics(np.nan, *(np.concatenate([one[i] for one in passes]) for i in (1, 2, 3)))
 
     def arrange(self, data: Data) -> Data:
         """The data with their columns in the order that this family wants."""
@@ -250,6 +311,10 @@ class Component(ABC):
         (n_free, n_free): the derivative of `vector_gradient` with d_a and d_b held fixed.
         """
 
+    def curvature_at(self, vector: np.ndarray, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """`vector_curvature` at coordinates that `from_vector` made these parameters of; see `gradient_at`."""
+        return self.vector_curvature(params, d_a, d_b)
+
     @abstractmethod
     def vector_jacobian(self, params: dict) -> dict:
         """Derivatives of the parameters in free coordinates, (cluster, ..., n_free) each: those of `from_vector`."""
@@ -272,7 +337,7 @@ class Component(ABC):
 
     def priors(self, data: Data, n_components: int | None) -> Priors:
         """The priors in force: those given by the user, the defaults elsewhere."""
-        defaults = self.default_priors(data, n_components)
+        defaults = self.default_priors(data.observed(), n_components)
         chosen = {name: getattr(self, name, None) or default for name, default in defaults.items()}
         notes = {name: note for name, note in defaults.notes.items() if getattr(self, name, None) is None}
         return Priors(chosen, notes)

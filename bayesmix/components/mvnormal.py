@@ -16,6 +16,7 @@ from ..priors import (
     Prior,
     Priors,
 )
+from . import incomplete
 from .base import Component, Guard, Parameter, Rows, full_shape
 from .covariance import ALIASES, LETTERS, ONE_COLUMN, STRUCTURES, Structure
 from .covariance.base import diagonal_of
@@ -167,6 +168,11 @@ class MvNormal(Component):
         return self._structure.compiled
 
     @property
+    def takes_missing(self):
+        """The likelihood of the cells that are there is normal again."""
+        return True
+
+    @property
     def parameters(self):
         """Mu (cluster, feature) and cov (cluster, feature, feature)."""
         return Parameter("mu", ("feature",)), Parameter("cov", ("feature", "feature_2"))
@@ -230,6 +236,19 @@ class MvNormal(Component):
         log_det = xp.sum(xp.log(xp.diagonal(factor)), axis=-1)
         return log_det - 0.5 * xp.sum(z**2, axis=-1) - 0.5 * np.log(2 * np.pi) * x.shape[-1]
 
+    def observed_log_density(self, x, missing, params):
+        """Normal again, with the rows and columns of Sigma that belong to the cells that are there."""
+        return incomplete.observed_log_density(x, missing, params)
+
+    def missing_moments(self, x, gone, params):
+        """Conditional mean and variances."""
+        mean, cov = incomplete.conditional_moments(x, gone, params)
+        return mean, np.broadcast_to(diagonal_of(cov), mean.shape)
+
+    def sample_missing(self, x, gone, params, labels, rng):
+        """From the conditional distribution."""
+        return incomplete.sample(x, gone, params, labels, rng)
+
     def cdf(self, x, params):
         """P(X_1 <= x_1, ..., X_D <= x_D) for each component, by SciPy's quasi-Monte Carlo, to about 1e-5."""
         from scipy.stats import multivariate_normal
@@ -265,7 +284,9 @@ class MvNormal(Component):
 
     # -- the pass --------------------------------------------------------------------------------------------------------
     def rows(self, data):
-        """The columns as they are."""
+        """The columns as they are; rows in which the same cells are missing together."""
+        if data.missing:
+            data = data.take(np.lexsort(np.isnan(data.values).T))
         return Rows(data.values, _weights(data), 0.0)
 
     def kernel_arguments(self, params):
@@ -334,9 +355,16 @@ class MvNormal(Component):
 
     def vector_curvature(self, params, d_a, d_b):
         """None in the means; as the structure has it."""
-        own = self._structure.vector_curvature(params["cov"], d_b)
-        curvature = np.zeros((d_a.size + len(own),) * 2)
-        curvature[d_a.size :, d_a.size :] = own if own.ndim == 2 else np.diag(own)
+        return self._curvature(d_a.size, self._structure.vector_curvature(params["cov"], d_b))
+
+    def curvature_at(self, vector, params, d_a, d_b):
+        """At these coordinates themselves."""
+        return self._curvature(d_a.size, self._structure.curvature_at(vector[d_a.size :], params["cov"], d_b))
+
+    @staticmethod
+    def _curvature(size, own):
+        curvature = np.zeros((size + len(own),) * 2)
+        curvature[size:, size:] = own if own.ndim == 2 else np.diag(own)
         return curvature
 
     def vector_jacobian(self, params):
@@ -411,13 +439,22 @@ def _letters(name: str) -> str:
 
 
 def covariance(data):
-    """Weighted mean (feature,) and covariance (feature, feature) of the data, divided by the total weight."""
+    """Weighted mean (feature,) and covariance (feature, feature) of the data, divided by the total weight.
+
+    Where cells are missing, mean and variances are those of the cells that are there; covariances are sums over the rows
+    that have both, divided by all, so that the matrix is positive definite, with correlations nearer to zero.
+    """
     mean = moments(data)[0]
     if not hasattr(data, "values"):
         return mean, data.covariance
     centred = data.values - mean
+    if data.missing:
+        centred = np.where(np.isnan(centred), 0.0, centred)
     weighted = centred if data.weights is None else centred * data.weights[:, None]
-    return mean, weighted.T @ centred / data.total_weight
+    cov = weighted.T @ centred / data.total_weight
+    if data.missing:
+        np.fill_diagonal(cov, moments(data)[1])
+    return mean, cov
 
 
 def _is_positive_definite(matrix):

@@ -94,6 +94,10 @@ class Normal(Component):
         """One value per row of the parameters, (rows, 1)."""
         return rng.normal(params["mu"], params["sigma"])[:, None]
 
+    def mean_and_variance(self, params):
+        """Mu and sigma^2."""
+        return params["mu"], params["sigma"] ** 2
+
     # -- the pass --------------------------------------------------------------------------------------------------------
     def rows(self, data):
         """The column as it is."""
@@ -204,11 +208,23 @@ def _weights(data):
 
 
 def moments(data):
-    """Weighted mean and variance of each column, each (feature,); two passes, so that an offset costs nothing."""
+    """Weighted mean and variance of each column, each (feature,); two passes, so that an offset costs nothing.
+
+    Of the cells that are not missing.
+    """
     if not hasattr(data, "values"):  # not in memory: `bayesmix.chunks.Streamed` knows what one pass found
         return data.mean, np.diag(data.covariance)
+    if data.missing:
+        return _moments_of_seen(data)
     mean = np.average(data.values, axis=0, weights=data.weights)
     return mean, np.average((data.values - mean) ** 2, axis=0, weights=data.weights)
+
+
+def _moments_of_seen(data):
+    mean = np.average(data.filled(), axis=0, weights=data.weights)  # missing cells hold the mean
+    weights = np.ones(data.n_obs) if data.weights is None else data.weights
+    squared = np.where(np.isnan(data.values), 0.0, data.values - mean) ** 2
+    return mean, weights @ squared / (weights @ ~np.isnan(data.values))
 
 
 def midrange(data):
@@ -217,7 +233,7 @@ def midrange(data):
         low, high = data.low, data.high
     else:
         x = data.values if data.weights is None else data.values[data.weights > 0]
-        low, high = x.min(axis=0), x.max(axis=0)
+        low, high = (np.nanmin(x, axis=0), np.nanmax(x, axis=0)) if data.missing else (x.min(axis=0), x.max(axis=0))
     return low + 0.5 * (high - low), high - low
 
 

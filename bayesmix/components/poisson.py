@@ -91,6 +91,10 @@ class Poisson(Component):
         """One count per row of the parameters, (rows, 1)."""
         return rng.poisson(params["mu"]).astype(float)[:, None]
 
+    def mean_and_variance(self, params):
+        """Mu, twice."""
+        return params["mu"], params["mu"]
+
     # -- the pass --------------------------------------------------------------------------------------------------------
     def rows(self, data):
         """Distinct counts, weighted by how often they occur: the pass costs the same for any number of rows."""

@@ -261,6 +261,24 @@ class Product(Component):
             total = total + part.component.observed_log_density(x[:, own], missing[:, own], theirs)
         return total
 
+    def missing_moments(self, x, gone, params):
+        """Those of the parts with missing cells, side by side."""
+        found = [
+            part.component.missing_moments(x[:, own], gone[own], self._own(part, params))
+            for part, own in zip(self.parts, self._slices, strict=True)
+            if gone[own].any()
+        ]
+        return tuple(np.concatenate(pieces, axis=-1) for pieces in zip(*found, strict=True))
+
+    def sample_missing(self, x, gone, params, labels, rng):
+        """Draws of the parts with missing cells, side by side."""
+        found = [
+            part.component.sample_missing(x[:, own], gone[own], self._own(part, params), labels, rng)
+            for part, own in zip(self.parts, self._slices, strict=True)
+            if gone[own].any()
+        ]
+        return np.concatenate(found, axis=-1)
+
     def cdf(self, x, params):
         """Product of the parts' distribution functions."""
         return np.prod([part.component.cdf(own, theirs) for part, own, theirs in self._with_columns(x, params)], axis=0)
@@ -311,7 +329,10 @@ class Product(Component):
         """Statistics of each part; where a `linear` part counted the rows that are there, with their number."""
         joined = self.joined if statistics.second.shape[1] == self.joined.sizes("second") else self.joined_missing
         first, second = (joined.split(name, getattr(statistics, name)) for name in ("first", "second"))
-        n = [s[:, 0] if g.kernel == "linear" and s.size else statistics.n for g, s in zip(joined.segments, second)]
+        n = [
+            s[:, 0] if g.kernel == "linear" and s.size else statistics.n
+            for g, s in zip(joined.segments, second, strict=True)
+        ]
         return [Statistics(statistics.log_likelihood, *own) for own in zip(n, first, second, strict=True)]
 
     def initial_params(self, data, n_components):

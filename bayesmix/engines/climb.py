@@ -18,6 +18,7 @@ MOST_FINISH = 500  # passes of these at a time
 AFTER_FINISH = 20  # updates that make sure of the end
 NUMERIC_COST = 60.0  # of a row and component of a family by its formula, in nanoseconds
 NUMERIC_OVERHEAD = 2e5  # of a pass and a Newton step, in nanoseconds
+IN_PYTHON = 2e5  # of a pass and an M-step outside the compiled loop, in nanoseconds
 MOST_HALVINGS = 30  # of a Newton step that lowers the objective
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
@@ -304,7 +305,8 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
     """Has the family a compiled step, and are there too few rows for threads, so that Python would be felt?"""
-    return likelihood.has_rows and likelihood.component.compiled_step is not None and len(likelihood.rows.x) < MANY_ROWS
+    compiled = likelihood.component.compiled_step is not None and not likelihood.incomplete
+    return likelihood.has_rows and compiled and len(likelihood.rows.x) < MANY_ROWS
 
 
 def pass_cost(likelihood):
@@ -313,7 +315,10 @@ def pass_cost(likelihood):
     if likelihood.component.numeric:
         return rows * likelihood.n_components * NUMERIC_COST + NUMERIC_OVERHEAD
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
-    return rows * likelihood.n_components * (4.0 + 0.2 * per_row)
+    patterns = len(np.unique(np.isnan(likelihood.rows.x), axis=0)) if likelihood.incomplete else 0
+    in_python = IN_PYTHON * (patterns > 0 or likelihood.component.compiled_step is None)
+    with_missing = patterns * likelihood.n_components * 5.0 * width**3
+    return rows * likelihood.n_components * (4.0 + 0.2 * per_row) + in_python + with_missing
 
 
 def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:

@@ -82,4 +82,4 @@ def claimed_rows(component, data, params, k):
     if np.all(np.isfinite(posterior)):
         return np.flatnonzero(posterior[:, k] > 0.5)
     mean = params["mu"].reshape(len(params["weights"]), -1)[k]
-    return np.flatnonzero(np.abs((data.values - mean) / data.values.std(axis=0)).max(axis=1) < 1e-6)
+    return np.flatnonzero(np.nanmax(np.abs((data.values - mean) / np.nanstd(data.values, axis=0)), axis=1) < 1e-6)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import Data
 from ..chunks import look, source_of
 from ..components.base import Guard
 from ..cores import available_cores
@@ -59,7 +60,8 @@ def em(
         The specification. Its priors are not used.
     data : array_like, data frame or xarray object
         Rows of observations: 1-D or 2-D NumPy arrays and lists, pandas and polars frames, xarray objects. Names of
-        columns are kept, and columns of later data are matched by name. Memory-mapped arrays (`numpy.memmap`), Dask
+        columns are kept, and columns of later data are matched by name. Missing cells (NaN, None, NA, masked) count for
+        nothing: the likelihood is that of the cells that are there. Memory-mapped arrays (`numpy.memmap`), Dask
         arrays and frames, xarray objects made of Dask arrays, and objects with ``shape`` and ``blocks()``, are read
         piece by piece in every iteration and never held; the fit then keeps no rows either.
     weights : array_like, shape (obs,), optional
@@ -128,7 +130,7 @@ def em(
         assert source is not None
         found = look(mixture, source, rng, SUBSAMPLE)
         likelihood = StreamedLikelihood(mixture.component, found, mixture.n_components, source=source)
-    given = _given_start(likelihood, init)
+    given = _given_start(likelihood, init, checked)
     penalty = _guard(likelihood, guard, rng, given)
     run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}
 
@@ -271,25 +273,26 @@ def params_of_fit(likelihood: Likelihood, fit: Fit) -> dict:
     return from_responsibilities(likelihood, np.asarray(fit.responsibilities(likelihood.data)))
 
 
-def _given_start(likelihood: Likelihood, init) -> dict | None:
+def _given_start(likelihood: Likelihood, init, data: Data | None) -> dict | None:
     """Parameters of a start that the user gave, or None."""
     if isinstance(init, str):
         return None
-    n, k = likelihood.data.n_obs, likelihood.n_components
     if isinstance(init, Fit):
         return params_of_fit(likelihood, init)
+    assert data is not None  # `_check_streamed_options` has seen to it
+    n, k = data.n_obs, likelihood.n_components
     values = np.asarray(init)
     if values.shape == (n,):
         if not np.all(np.isin(values, np.arange(k))):
             raise ValueError(
                 f"labels in init must be whole numbers from 0 to {k - 1}, one per row; found {np.unique(values)[:8]}."
             )
-        return from_responsibilities(likelihood, one_hot(values, k))
+        return from_responsibilities(likelihood, one_hot(values, k)[data.informative])
     if values.shape == (n, k):
         values = values.astype(float)
         if not np.all(values >= 0) or not np.allclose(values.sum(axis=1), 1.0, atol=1e-6):
             raise ValueError("responsibilities in init must be nonnegative and sum to 1 in every row.")
-        return likelihood.maximise_given(values, likelihood.component.guard(likelihood.data, 1e-6))
+        return likelihood.maximise_given(values[data.informative], likelihood.component.guard(likelihood.data, 1e-6))
     raise ValueError(f"init has shape {values.shape}; labels need ({n},), responsibilities ({n}, {k}).")
 
 

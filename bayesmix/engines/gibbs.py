@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import xarray as xr
 
+from ..arrays import refuse_missing
 from ..chunks import refuse_streamed
 from ..cores import available_cores
 from ..fit import Fit
@@ -117,6 +118,7 @@ def gibbs(
     check_mixture(mixture, data, random_n_components=True)
     refuse_streamed(data, "bm.gibbs")
     checked = mixture.check(data, weights)
+    refuse_missing(checked, "bm.gibbs")
     check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")

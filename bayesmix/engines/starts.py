@@ -13,8 +13,9 @@ AGGLOMERATED = 500  # most rows that a hierarchy is made of
 
 
 def standardise(data: Data) -> np.ndarray:
-    """Columns with mean 0 and standard deviation 1; constant ones stay at 0."""
-    centred = data.values - np.average(data.values, axis=0, weights=data.weights)
+    """Columns with mean 0 and standard deviation 1; constant ones stay at 0. Missing cells hold the mean."""
+    values = data.filled()
+    centred = values - np.average(values, axis=0, weights=data.weights)
     sd = np.sqrt(np.average(centred**2, axis=0, weights=data.weights))
     return centred / np.where(sd > 0, sd, 1.0)
 

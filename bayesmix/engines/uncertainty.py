@@ -126,6 +126,9 @@ def drawn_from_the_fit(likelihood: Likelihood, params: dict, rng: np.random.Gene
     labels = rng.choice(likelihood.n_components, n, p=params["weights"])
     values = likelihood.component.sample({k: v[labels] for k, v in params.items() if k != "weights"}, rng)
     weights = None if data.weights is None else np.full(n, data.total_weight / n)
+    if data.missing:  # the same cells, in rows that occur as often
+        rows = np.arange(n) if data.weights is None else rng.choice(data.n_obs, n, p=data.weights / data.total_weight)
+        values = np.where(np.isnan(data.values[rows]), np.nan, values)
     return Data(np.ascontiguousarray(values), data.feature, data.named, np.arange(n), weights)
 
 

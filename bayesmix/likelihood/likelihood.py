@@ -17,6 +17,7 @@ from .repeated import collapse
 
 N_PARTS = 8  # of many rows; sums are always added up part by part, whatever the number of threads
 MANY_ROWS = 50_000
+DIFFERENCE = 1e-5  # step of differences of the gradient, in scales of the coordinates
 
 
 @lru_cache(maxsize=64)
@@ -42,7 +43,7 @@ class Likelihood:
 
     Parameters are a dict with ``weights`` (cluster,) beside the family's own. In free coordinates the weights are
     log ratios to the last weight, (cluster - 1,), in front of the family's coordinates. Rows that repeat are collapsed
-    into weights where that pays.
+    into weights where that pays. Rows of which all cells are missing are left out: they say nothing.
     """
 
     in_memory: ClassVar[bool] = True  # are there all rows, in `data`?
@@ -55,8 +56,15 @@ class Likelihood:
     cores: int = 1  # threads of a pass over many rows; they change nothing, to the last bit
 
     def __post_init__(self):
+        object.__setattr__(self, "data", self.data.observed())
         rows = self.component.rows(self.data)
-        object.__setattr__(self, "rows", collapse(rows) if self.look_for_repetitions else rows)
+        look = self.look_for_repetitions and not self.data.missing
+        object.__setattr__(self, "rows", collapse(rows) if look else rows)
+
+    @property
+    def incomplete(self) -> bool:
+        """Are there rows with missing cells?"""
+        return self.in_memory and self.data.missing
 
     @property
     def has_rows(self) -> bool:
@@ -70,14 +78,17 @@ class Likelihood:
 
     def few_rows(self) -> Data:
         """A few rows, to ask the family questions with."""
-        return self.data.take(np.arange(min(self.data.n_obs, 10)))
+        return self.data if self.data.missing else self.data.take(np.arange(min(self.data.n_obs, 10)))
 
     def subsample(self, n_rows: int, rng: np.random.Generator) -> "Likelihood":
         """The likelihood of at most `n_rows` random rows."""
         if self.data.n_obs <= n_rows:
             return self
         rows = np.sort(rng.choice(self.data.n_obs, n_rows, replace=False))
-        return Likelihood(self.component, self.data.take(rows), self.n_components)
+        part = self.data.take(rows)
+        if part.missing and np.isnan(part.values).all(axis=0).any():
+            return self  # of a column that is hardly ever there, all that there is
+        return Likelihood(self.component, part, self.n_components)
 
     @property
     def n_parameters(self) -> int:
@@ -88,7 +99,7 @@ class Likelihood:
         """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
         a, b = map(np.ascontiguousarray, self.component.kernel_arguments(params))
         x, row_weights, log_base_measure = self.rows
-        log_weights, run = log_of_weights(params["weights"]), self.component.expected_statistics()
+        log_weights, run = log_of_weights(params["weights"]), self.component.expected_statistics(self.incomplete)
 
         def on_part(part):
             return run(x[part], row_weights[part] if row_weights.size else row_weights, log_weights, a, b)
@@ -140,7 +151,7 @@ class Likelihood:
         params = self.from_vector(vector)
         statistics = self.statistics(params)
         a, b = self.component.kernel_arguments(params)
-        score = score_of(self.component.kernel)
+        score = score_of(self.component.kernel_for(self.incomplete))
         d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), *statistics[1:])
         if guard is not None:
             of_a, of_b = self.component.guard_score(params, guard)
@@ -151,8 +162,24 @@ class Likelihood:
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
 
     def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
-        """Observed information, minus the Hessian of L plus the guard in free coordinates, exact (Louis 1982)."""
+        """Observed information, minus the Hessian of L plus the guard in free coordinates, exact (Louis 1982).
+
+        Where cells are missing by central differences of the exact gradient, to about 1e-9 of it.
+        """
+        if self.incomplete:
+            return self._differenced(vector, guard)
         return observed_information(self.component, self.rows, self.from_vector(vector), guard)
+
+    def _differenced(self, vector, guard):
+        """Minus the Hessian, by central differences of the gradient."""
+        rows = []
+        for i, step in enumerate(DIFFERENCE * self.coordinate_scale(vector)):
+            shift = np.zeros_like(vector)
+            shift[i] = step
+            above, below = (self.value_and_gradient(vector + s, guard)[1] for s in (shift, -shift))
+            rows.append((below - above) / (2.0 * step))
+        hessian = np.array(rows).reshape(len(vector), len(vector))
+        return 0.5 * (hessian + hessian.T)
 
     def coordinate_scale(self, vector: np.ndarray) -> np.ndarray:
         """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""

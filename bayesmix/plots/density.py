@@ -93,14 +93,15 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
 def draw_histogram(axes, fit: Fit, feature: int = 0, **settings) -> None:
     """Draw the data of one column as a density: histogram, or one bar per count."""
     data = fit.data
-    x = data.values[:, feature]
+    seen = ~np.isnan(data.values[:, feature])
+    x, row_weights = data.values[seen, feature], None if data.weights is None else data.weights[seen]
     look = {"color": DATA, "label": "data", "zorder": 1} | settings
     if fit.mixture.component.discrete:
         count, where = np.unique(x, return_inverse=True)
-        weight = np.bincount(where, weights=data.weights)
+        weight = np.bincount(where, weights=row_weights)
         axes.bar(count, weight / weight.sum(), width=0.85, **look)
     else:
-        axes.hist(x, bins=bin_edges(x), weights=data.weights, density=True, edgecolor="white", linewidth=0.5, **look)
+        axes.hist(x, bins=bin_edges(x), weights=row_weights, density=True, edgecolor="white", linewidth=0.5, **look)
 
 
 def bin_edges(x: np.ndarray) -> np.ndarray:
@@ -117,7 +118,7 @@ def points_on(fit: Fit, feature: int = 0) -> np.ndarray:
     x = fit.data.values[:, feature]
     own = {name: value for name, value in fit.estimates.items() if name != "weights"}
     low, high = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.002, 0.998))
-    low, high = min(low.min(), x.min()), max(high.max(), x.max())
+    low, high = min(low.min(), np.nanmin(x)), max(high.max(), np.nanmax(x))
     if fit.mixture.component.discrete:
         step = max(1, int((high - low) // 2000))
         return np.arange(np.floor(low), np.ceil(high) + 1, step)
@@ -297,7 +298,7 @@ def limits(fit: Fit, feature: int) -> tuple[float, float]:
     x = fit.data.values[:, feature]
     own = {name: value for name, value in fit.estimates.items() if name != "weights"}
     low, high = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.006, 0.994))
-    low, high = min(low.min(), x.min()), max(high.max(), x.max())
+    low, high = min(low.min(), np.nanmin(x)), max(high.max(), np.nanmax(x))
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 

@@ -38,9 +38,11 @@ class DirectPosterior:
 
     @staticmethod
     def applies(mixture: Mixture, data: Data) -> bool:
-        """Does the family have a compiled layout, and are all priors of the documented list?"""
+        """Does the family have a compiled layout, and are all priors of the documented list, and all cells there?"""
         layout = mixture.component.posterior_layout
         if layout is None or not isinstance(mixture.weights, Dirichlet) or mixture.weights.hyper:
+            return False
+        if data.observed().missing:
             return False
         priors = mixture.component.priors(data, mixture.n_components)
         if layout == "factor" and not isinstance(priors.get("cov"), InverseWishart):
@@ -76,8 +78,8 @@ class DirectPosterior:
 
     def on_rows(self, rows: np.ndarray, factor: float) -> "DirectPosterior":
         """Make the same posterior with the likelihood of some rows only, each counting `factor` times."""
-        data = self.data.take(rows)
-        weights = np.full(len(rows), factor) if data.weights is None else data.weights * factor
+        data = self.data.take(rows).observed()
+        weights = np.full(data.n_obs, factor) if data.weights is None else data.weights * factor
         part = DirectPosterior.__new__(DirectPosterior)
         likelihood = Likelihood(self.mixture.component, data.reweighted(weights), self.mixture.n_components)
         head = self.block[: len(self.block) - _data_length(self.likelihood)].copy()

@@ -94,8 +94,8 @@ class GraphPosterior:
 
         The rows stand in for the data in the same compiled functions, so that only one such posterior can be in use.
         """
-        part = self.data.take(rows)
-        weights = np.full(len(rows), factor) if part.weights is None else part.weights * factor
+        part = self.data.take(rows).observed()
+        weights = np.full(part.n_obs, factor) if part.weights is None else part.weights * factor
         prepared = self.mixture.component.rows(part.reweighted(weights))
         self.model["rows"].set_value(prepared.x)
         self.model["row_weights"].set_value(prepared.weights)
