@@ -182,7 +182,7 @@ class Univariate(Component):
         a, scale = self.kernel_arguments(params)[0], self.coordinate_scale(params).reshape(len(self.parameters), -1).T
         low, high, least, most = self._bounds
         _, n, first, second = statistics
-        moved, _ = newton(a, n, first, second, low, high, np.ascontiguousarray(scale))
+        moved, _ = newton(a, n, first, second, low, high, least, most, np.ascontiguousarray(scale))
         return self._named(parameters_at(moved, low, high, least, most))
 
     def maximise_given(self, data, responsibilities, guard=None):

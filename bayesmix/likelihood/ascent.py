@@ -9,7 +9,7 @@ import math
 import numba
 import numpy as np
 
-VERSION = 1  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
+VERSION = 2  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
 LONGEST = 2.0  # largest change of a coordinate in a step, in its own scale
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")  # no reassociation: copies round alike
 
@@ -43,13 +43,13 @@ def slopes(theta, low, high):
 
 
 @_compiled
-def newton(a, n, first, second, low, high, scale):
+def newton(a, n, first, second, low, high, least, most, scale):
     """Coordinates (K, P) after one step, and the gain in nats that it promises.
 
     a (K, P) parameters, n (K,) rows of each component, first (K, P) and second (K, P, P) derivatives of the objective in
     the parameters, scale (K, P) lengths of the coordinates. Where the Hessian is not negative, its sign is turned in
-    those directions (so that the step leads up), and no coordinate moves by more than `LONGEST`. A component without
-    rows stays.
+    those directions (so that the step leads up), and no coordinate moves by more than `LONGEST`. Parameters at `least` or
+    `most` (P,) whose gradient leads beyond stay, the others step as if they were known. A component without rows stays.
     """
     n_components, p = a.shape
     moved, gain = np.empty((n_components, p)), 0.0
@@ -74,11 +74,18 @@ def newton(a, n, first, second, low, high, scale):
             finite = finite and math.isfinite(gradient[i])
         if not finite:
             continue
+        for i in range(p):
+            if (a[k, i] <= least[i] and gradient[i] < 0.0) or (a[k, i] >= most[i] and gradient[i] > 0.0):
+                gradient[i] = 0.0
+                for j in range(p):
+                    hessian[i, j] = 0.0
+                    hessian[j, i] = 0.0
+                hessian[i, i] = -n[k]
         curvature, directions = np.linalg.eigh(-hessian)
-        least = 1e-8 * max(np.max(np.abs(curvature)), 1e-12 * n[k])
+        flattest = 1e-8 * max(np.max(np.abs(curvature)), 1e-12 * n[k])
         inside = directions.T @ gradient
         for i in range(p):
-            size = max(abs(curvature[i]), least)
+            size = max(abs(curvature[i]), flattest)
             gain += 0.5 * inside[i] * inside[i] / size
             inside[i] /= size
         step = directions @ inside

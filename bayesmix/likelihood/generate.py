@@ -391,7 +391,7 @@ def maximise(x, responsibilities, a, n_guard, square, low, high, least, most, mo
             for i in range({p}):
                 scale[k, i] = width[k] if moves[i] else 1.0
         here = coordinates_of(a, low, high)
-        there, gain = newton(a, n, first + first_g, second + second_g, low, high, scale)
+        there, gain = newton(a, n, first + first_g, second + second_g, low, high, least, most, scale)
         better = False
         for _ in range(40):
             candidate = parameters_at(there, low, high, least, most)
