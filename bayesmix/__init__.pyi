@@ -33,6 +33,7 @@ from .components.product import Product as Product
 from .components.skew_normal import SkewNormal as SkewNormal
 from .components.student_t import StudentT as StudentT
 from .components.univariate import Univariate as Univariate
+from .components.von_mises import VonMises as VonMises
 from .components.wald import Wald as Wald
 from .components.weibull import Weibull as Weibull
 from .components.zero_inflated import ZeroInflatedBinomial as ZeroInflatedBinomial

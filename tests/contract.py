@@ -265,7 +265,7 @@ def density_is_zero_off_the_support(row):
         *family(row.params).values()
     ):
         assert np.all(np.isfinite(gradient)), gradient
-    assert np.all(row.component.cdf(np.array([[-1.0]]), family(row.params)) == 0)
+    assert np.all(row.component.cdf(np.array([[min(row.off_support)]]), family(row.params)) == 0)
 
 
 # -- gradients ---------------------------------------------------------------------------------------------------------

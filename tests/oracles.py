@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import integrate, stats
+from scipy import integrate, optimize, stats
 from scipy.spatial.transform import Rotation
 
 import bayesmix as bm
@@ -274,6 +274,31 @@ class ExponentiatedExponential(OnInterval):
 
     def rvs(self, size, random_state):
         return np.exp(-self.of_log.rvs(size=size, random_state=random_state))
+
+
+class FromMinusPi(OnInterval):
+    """SciPy's von Mises distribution, which winds around the circle, as numbers from -pi to pi."""
+
+    low, high = -np.pi, np.pi
+
+    def __init__(self, mu, kappa):
+        self.line = stats.vonmises(kappa, mu)
+
+    def logpdf(self, x):
+        return np.where(np.abs(x) <= np.pi, self.line.logpdf(x), -np.inf)
+
+    def cdf(self, x):
+        return self.line.cdf(x) - self.line.cdf(-np.pi)
+
+    def ppf(self, q):
+        each = [optimize.brentq(lambda x, q=q: self.cdf(x) - q, -np.pi, np.pi) for q in np.ravel(q)]
+        return np.reshape(each, np.shape(q))
+
+    def isf(self, q):
+        return self.ppf(1.0 - q)
+
+    def rvs(self, size, random_state):
+        return (self.line.rvs(size=size, random_state=random_state) + np.pi) % (2 * np.pi) - np.pi
 
 
 WEIGHTS = np.array([0.1875, 0.3125, 0.5])
@@ -549,6 +574,15 @@ ROWS = [
         pymc=_pymc("Kumaraswamy"),
         off_support=(-1.0, 1.5),
         impossible=({}, (0.5, 1.0)),
+    ),
+    Oracle(
+        "VonMises",
+        bm.VonMises(),
+        {"weights": WEIGHTS, "mu": np.array([-2.0, 0.5, 2.25]), "kappa": np.array([8.0, 4.0, 16.0])},
+        scipy=lambda p: FromMinusPi(p["mu"], p["kappa"]),
+        pymc=_pymc("VonMises"),
+        off_support=(-4.0, 3.5),
+        impossible=({}, (0.0, 3.5)),
     ),
 ]
 

@@ -27,6 +27,7 @@ from .poisson import Poisson
 from .product import Part, Product
 from .skew_normal import SkewNormal
 from .student_t import StudentT
+from .von_mises import VonMises
 from .wald import Wald
 from .weibull import Weibull
 from .zero_inflated import ZeroInflatedBinomial, ZeroInflatedNegativeBinomial, ZeroInflatedPoisson
@@ -64,6 +65,7 @@ FAMILIES = {
         ZeroInflatedPoisson,
         Beta,
         Kumaraswamy,
+        VonMises,
     )
 }
 

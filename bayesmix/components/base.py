@@ -197,6 +197,10 @@ class Component(ABC):
     def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood, given statistics taken at `params`."""
 
+    def canonical(self, params: dict) -> dict:
+        """The same components by the parameters that are usual, directions from -pi to pi say; weights included."""
+        return params
+
     def beside_saddle(self, params: dict) -> list[dict]:
         """Parameters beside a place where the gradient vanishes at no maximum, if these are near one; weights included."""
         return []

@@ -75,7 +75,8 @@ def climb(
         return _kinked(likelihood, run, guard, max_iter, tol, accelerate)
     if likelihood.component.numeric:
         run = _numeric(likelihood, run, guard, max_iter, tol, accelerate)
-        return _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
+        run = _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
+        return replace(run, params=likelihood.component.canonical(run.params))
     while not (run.converged or run.collapsed or run.stalled or run.n_passes >= max_iter):
         gradient = _gradient(likelihood, guard)
         found = finish(likelihood, run.params, gradient, min(MOST_FINISH, max_iter - run.n_passes))
