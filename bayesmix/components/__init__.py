@@ -27,6 +27,7 @@ from .poisson import Poisson
 from .product import Part, Product
 from .skew_normal import SkewNormal
 from .student_t import StudentT
+from .truncated_normal import TruncatedNormal
 from .von_mises import VonMises
 from .wald import Wald
 from .weibull import Weibull
@@ -66,6 +67,7 @@ FAMILIES = {
         Beta,
         Kumaraswamy,
         VonMises,
+        TruncatedNormal,
     )
 }
 

@@ -1,0 +1,136 @@
+"""Normal components between known bounds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import namespace
+from ..priors import POSITIVE, REAL
+from .base import Parameter
+from .univariate import Univariate, location_scale_priors
+
+FARTHEST = 5.0  # widths between two bounds that mu may lie outside, and sigma may be: beyond, components look alike
+
+
+@dataclass(frozen=True)
+class TruncatedNormal(Univariate):
+    r"""Normal components on one column, cut off at known bounds.
+
+    :math:`p(x) = \frac{\phi(z) / \sigma}{\Phi(b) - \Phi(a)}` for lower <= x <= upper, where z, a and b are x, `lower` and
+    `upper` less `mu`, over `sigma`: mean `mu` and standard deviation `sigma` > 0 before the cut, each of shape (cluster,)
+    and in the units of the data (Johnson, Kotz & Balakrishnan 1994, sec. 13.10). Rows beyond a bound are not seen at all;
+    rows that are, but are known only to lie beyond, are censored, which is another family. Far from a bound mu and sigma
+    say little apart from each other: a component that falls off from the lower bound like an exponential one is matched
+    by ever larger -mu and sigma.
+
+    Parameters
+    ----------
+    mu, sigma : PreliZ distribution, optional
+        Priors of the Bayesian engines, the same for every component; by default those of `Normal`. EM does not use them;
+        between two bounds its estimates of mu and sigma go up to 5 widths away, where a component is nearly uniform or
+        exponential.
+    lower, upper : float, optional
+        The bounds, known numbers, the same for all components; one that is not given is infinite.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a bound is not a number, the lower one is not below the upper one, or a prior is not a distribution, or puts
+        mass where its parameter cannot be.
+    """
+
+    mu: object = None
+    sigma: object = None
+    lower: float = -np.inf
+    upper: float = np.inf
+    closed = True
+
+    def __post_init__(self):
+        check_bounds(self, infinite=True)
+        self._check_priors(mu=REAL, sigma=POSITIVE)
+
+    @property
+    def parameters(self):
+        """Mu and sigma, (cluster,) each."""
+        if not (np.isfinite(self.lower) and np.isfinite(self.upper)):
+            return Parameter("mu", moves=True), Parameter("sigma", support=POSITIVE)
+        far = FARTHEST * (self.upper - self.lower)
+        mu = Parameter("mu", moves=True, reach=(self.lower - far, self.upper + far))
+        return mu, Parameter("sigma", support=POSITIVE, reach=(0.0, far))
+
+    def support(self):
+        """Between the bounds, which belong to it."""
+        return self.lower, self.upper
+
+    def log_density(self, x, params):
+        """Log density, in nats; x (..., obs, 1), parameters (..., cluster) -> (..., obs, cluster)."""
+        xp = namespace(x, *params.values())
+        mu, sigma = params["mu"], params["sigma"]
+        z = (x - mu) / sigma
+        normal = -0.5 * z * z - 0.5 * np.log(2.0 * np.pi) - xp.log(sigma)
+        a, b = (self.lower - mu) / sigma, (self.upper - mu) / sigma
+        inside = (x >= self.lower) & (x <= self.upper)
+        return xp.where(inside, normal - self._log_share(xp, a, b), -np.inf)
+
+    def _log_share(self, xp, a, b):
+        """Log of the probability between a and b, before the cut: from the tail that is nearer."""
+        if not np.isfinite(self.upper):
+            return xp.log_ndtr(-a) if np.isfinite(self.lower) else 0.0
+        if not np.isfinite(self.lower):
+            return xp.log_ndtr(b)
+        right = a + b > 0
+        most, least = xp.log_ndtr(xp.where(right, -a, b)), xp.log_ndtr(xp.where(right, -b, a))
+        return most + xp.log(-xp.expm1(least - most))
+
+    def _standard_bounds(self, params):
+        mu, sigma = params["mu"], params["sigma"]
+        return (self.lower - mu) / sigma, (self.upper - mu) / sigma
+
+    def scipy(self, params):
+        """`scipy.stats.truncnorm`."""
+        from scipy.stats import truncnorm
+
+        return truncnorm(*self._standard_bounds(params), params["mu"], params["sigma"])
+
+    def sample(self, params, rng):
+        """One value per row of the parameters, (rows, 1), by the quantile function."""
+        return self.marginal_quantile(rng.uniform(size=params["mu"].shape), params)
+
+    def start(self, moments):
+        """Mean and standard deviation as they are."""
+        return {"mu": moments.mean, "sigma": np.sqrt(moments.variance)}
+
+    def spread(self, params):
+        """Sigma."""
+        return params["sigma"]
+
+    def default_priors(self, data, n_components):
+        """See the class."""
+        return location_scale_priors(data, n_components, "mu", "sigma")
+
+    def pymc_dist(self, params):
+        """PyMC's distribution of the same name, with the bounds that there are."""
+        import pymc as pm
+
+        bounds = {"lower": self.lower, "upper": self.upper}
+        given = {name: np.asarray(bound) for name, bound in bounds.items() if np.isfinite(bound)}
+        return pm.TruncatedNormal.dist(params["mu"], params["sigma"], **given)
+
+
+def check_bounds(component, infinite):
+    """Make the bounds of a family floats, or say what is wrong with them."""
+    name = type(component).__name__
+    for which in ("lower", "upper"):
+        bound = getattr(component, which)
+        if bound is None or isinstance(bound, bool) or not isinstance(bound, int | float | np.number):
+            raise TypeError(
+                f"{which}={bound!r} but {name} needs a known number: its bounds are settings, the same for all components, "
+                "and are not estimated, because likelihoods have no derivative in them. If they are not known, take those "
+                "of your rows, lower=x.min() and upper=x.max(), which are their maximum likelihood estimates."
+            )
+        object.__setattr__(component, which, float(bound))
+    lower, upper = component.lower, component.upper
+    if not lower < upper:
+        raise ValueError(f"lower={lower:g} must be below upper={upper:g}.")
+    if not infinite and not np.isfinite(upper - lower):
+        raise ValueError(f"{name} needs finite bounds, but lower={lower:g} and upper={upper:g}.")
