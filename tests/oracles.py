@@ -232,50 +232,6 @@ class ExponentiatedExponential(OnInterval):
         return np.exp(-self.of_log.rvs(size=size, random_state=random_state))
 
 
-class OnInterval:
-    """Moments by quadrature for distributions that SciPy knows in another form."""
-
-    low, high = 0.0, 1.0
-
-    def pdf(self, x):
-        return np.exp(self.logpdf(x))
-
-    def mean(self):
-        return self._moment(lambda x: x)
-
-    def var(self):
-        mean = self.mean()
-        return self._moment(lambda x: (x - mean) ** 2)
-
-    def _moment(self, of):
-        points = self.ppf(np.array([0.01, 0.1, 0.5, 0.9, 0.99]))
-        return integrate.quad(lambda x: of(x) * self.pdf(x), self.low, self.high, points=points, limit=200)[0]
-
-
-class ExponentiatedExponential(OnInterval):
-    """Kumaraswamy's distribution: -log(x) is exponentiated exponential (Jones 2009)."""
-
-    def __init__(self, a, b):
-        self.of_log = stats.exponweib(b, 1.0, scale=1.0 / a)
-
-    def logpdf(self, x):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            y = -np.log(x)
-            return np.where((x > 0) & (x < 1), self.of_log.logpdf(y) + y, -np.inf)
-
-    def cdf(self, x):
-        return self.of_log.sf(-np.log(x))
-
-    def ppf(self, q):
-        return np.exp(-self.of_log.isf(q))
-
-    def isf(self, q):
-        return np.exp(-self.of_log.ppf(q))
-
-    def rvs(self, size, random_state):
-        return np.exp(-self.of_log.rvs(size=size, random_state=random_state))
-
-
 class FromMinusPi(OnInterval):
     """SciPy's von Mises distribution, which winds around the circle, as numbers from -pi to pi."""
 
@@ -560,7 +516,7 @@ ROWS = [
     Oracle(
         "Beta",
         bm.Beta(),
-        {"weights": WEIGHTS, "alpha": np.array([2.0, 8.0, 24.0]), "beta": np.array([16.0, 8.0, 6.0])},
+        {"weights": WEIGHTS, "alpha": np.array([2.0, 32.0, 96.0]), "beta": np.array([24.0, 32.0, 8.0])},
         scipy=lambda p: stats.beta(p["alpha"], p["beta"]),
         pymc=_pymc("Beta"),
         off_support=(-1.0, 1.5),
@@ -569,7 +525,7 @@ ROWS = [
     Oracle(
         "Kumaraswamy",
         bm.Kumaraswamy(),
-        {"weights": WEIGHTS, "a": np.array([2.0, 4.0, 16.0]), "b": np.array([64.0, 8.0, 2.0])},
+        {"weights": WEIGHTS, "a": np.array([1.5, 8.0, 32.0]), "b": np.array([16.0, 128.0, 4.0])},
         scipy=lambda p: ExponentiatedExponential(p["a"], p["b"]),
         pymc=_pymc("Kumaraswamy"),
         off_support=(-1.0, 1.5),
