@@ -10,6 +10,7 @@ from .components.base import Parameter as Parameter
 from .components.bernoulli import Bernoulli as Bernoulli
 from .components.beta import Beta as Beta
 from .components.binomial import Binomial as Binomial
+from .components.categorical import Categorical as Categorical
 from .components.chi_squared import ChiSquared as ChiSquared
 from .components.exponential import Exponential as Exponential
 from .components.gamma import Gamma as Gamma

@@ -300,8 +300,8 @@ def _placeholder(n_obs, n_features, component):
 
 def with_priors_of(mixture: Mixture, data: Data) -> Mixture:
     """The same mixture with the priors that are in force for these data, whatever data it meets."""
-    priors = mixture.component.priors(data, mixture.n_components)
-    component: Any = mixture.component
+    component: Any = mixture.component.resolved(data)
+    priors = component.priors(data, mixture.n_components)
     return replace(mixture, component=replace(component, **priors))
 
 

@@ -149,6 +149,8 @@ class Fit:
                 f"weights must be nonnegative and sum to 1, but they are {weights} with sum {weights.sum():.10g}."
             )
         point = {"weights": weights / weights.sum()}
+        if data is not None:
+            mixture = mixture.resolved(mixture.check(data))
         point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
         attrs = {"engine": "parameters", "converged": 1, "message": "Parameters as given."}
         if data is None:

@@ -1,7 +1,7 @@
 """The specification of a mixture: a family of components, how many, and the prior of the weights."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 
 from . import components
@@ -119,6 +119,11 @@ class Mixture:
             warn_of_little_weight(self, checked, stacklevel=4)
         return checked
 
+    def resolved(self, data: Data) -> "Mixture":
+        """The same mixture with what its components leave to the data stated, such as a number of categories."""
+        component = self.component.resolved(data)
+        return self if component is self.component else replace(self, component=component)
+
     def priors(self, data, weights=None) -> Priors:
         """Priors in force for these data, by parameter; printing them shows the model.
 
@@ -134,7 +139,8 @@ class Mixture:
         Priors
             A mapping from parameter name to prior.
         """
-        priors = self.component.priors(self.check(data, weights), self.stated_n_components)
+        checked = self.check(data, weights)
+        priors = self.resolved(checked).component.priors(checked, self.stated_n_components)
         return Priors({"weights": self.weights, **priors}, priors.notes)
 
     def to_pymc(self, data, weights=None):
@@ -156,7 +162,8 @@ class Mixture:
         """
         from .model import to_pymc
 
-        return to_pymc(self, self.check(data, weights))
+        checked = self.check(data, weights)
+        return to_pymc(self.resolved(checked), checked)
 
     # -- persistence -----------------------------------------------------------------------------------------------------
     def to_dict(self) -> dict:

@@ -532,6 +532,15 @@ ROWS = [
         impossible=({}, (0.5, 1.0)),
     ),
     Oracle(
+        "Categorical",
+        bm.Categorical(n_categories=4),
+        {"weights": WEIGHTS, "p": np.array([[4, 4, 5, 3], [1, 3, 2, 10], [7, 5, 3, 1]]) / 16},
+        scipy=lambda p: stats.rv_discrete(values=(np.arange(4), p["p"])),
+        pymc=_pymc("Categorical"),
+        off_support=(-1.0, 0.5, 4.0),
+        impossible=({"p": np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))}, (0.0, 1.0)),
+    ),
+    Oracle(
         "VonMises",
         bm.VonMises(),
         {"weights": WEIGHTS, "mu": np.array([-2.0, 0.5, 2.25]), "kappa": np.array([8.0, 4.0, 16.0])},

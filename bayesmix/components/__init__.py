@@ -7,6 +7,7 @@ from .base import Component as Component
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .binomial import Binomial
+from .categorical import Categorical
 from .chi_squared import ChiSquared
 from .exponential import Exponential
 from .gamma import Gamma
@@ -66,6 +67,7 @@ FAMILIES = {
         ZeroInflatedPoisson,
         Beta,
         Kumaraswamy,
+        Categorical,
         VonMises,
         TruncatedNormal,
     )

@@ -101,6 +101,10 @@ class Component(ABC):
     def check_parameters(self, params: dict, n_components: int) -> dict:
         """Return users' parameter values as full float arrays, component axis first, or raise `ValueError`."""
 
+    def resolved(self, data: Data) -> "Component":
+        """This family with what it leaves to the data, such as a number of categories, stated."""
+        return self
+
     def alternatives(self) -> tuple["Component", ...]:
         """The families that this one stands for: several if a setting is a list, for `bayesmix.sweep`; else itself."""
         return (self,)

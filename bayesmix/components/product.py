@@ -208,6 +208,13 @@ class Product(Component):
         """The pass written for these parts."""
         return self.joined.name
 
+    def resolved(self, data):
+        """What each part leaves to its columns, stated."""
+        if not hasattr(data, "values"):  # not in memory
+            data = Data(np.stack([data.low, data.high]), data.feature, data.named, np.arange(2))
+        made = [replace(part, component=part.component.resolved(own.observed())) for part, own in self._with_data(data)]
+        return self if tuple(made) == self.parts else Product.of(tuple(made))
+
     def check_data(self, data, n_components):
         """What each part asks of its columns."""
         for part, own in self._with_data(data):

@@ -112,7 +112,8 @@ def advi(
     rng = generator(random_seed)
     started = time.perf_counter()
     if source is None:
-        problem = _in_memory(mixture, mixture.check(data, weights), batch_size, init, rng, progressbar)
+        checked = mixture.check(data, weights)
+        problem = _in_memory(mixture.resolved(checked), checked, batch_size, init, rng, progressbar)
     else:
         problem = _streamed(mixture, source, batch_size, init, rng, progressbar)
     posterior, mode = problem.posterior, problem.mode
@@ -267,6 +268,7 @@ def _streamed(mixture, source, batch_size, init, rng, progressbar) -> _Streamed:
     if batch_size is not None:
         _check_batch_size(batch_size, source.n_obs)
     seen = look(mixture, source, rng, SUBSAMPLE)
+    mixture = mixture.resolved(seen)  # pyright: ignore[reportArgumentType]
     likelihood = StreamedLikelihood(mixture.component, seen, mixture.n_components, source=source)
     if isinstance(init, Fit):
         optima = [params_of_fit(likelihood, init)]

@@ -124,11 +124,13 @@ def em(
     _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cores)
     if checked is not None:
         threads = cores or available_cores()
+        mixture = mixture.resolved(checked)
         likelihood = Likelihood(mixture.component, checked, mixture.n_components, cores=threads)
     else:
         _check_streamed_options(init, uncertainty)
         assert source is not None
         found = look(mixture, source, rng, SUBSAMPLE)
+        mixture = mixture.resolved(found)  # pyright: ignore[reportArgumentType]
         likelihood = StreamedLikelihood(mixture.component, found, mixture.n_components, source=source)
     given = _given_start(likelihood, init, checked)
     penalty = _guard(likelihood, guard, rng, given)

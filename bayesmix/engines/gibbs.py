@@ -118,6 +118,7 @@ def gibbs(
     check_mixture(mixture, data, random_n_components=True)
     refuse_streamed(data, "bm.gibbs")
     checked = mixture.check(data, weights)
+    mixture = mixture.resolved(checked)
     refuse_missing(checked, "bm.gibbs")
     check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):

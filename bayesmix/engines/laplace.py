@@ -103,6 +103,7 @@ def laplace(
     check_mixture(mixture, data)
     refuse_streamed(data, "bm.laplace")
     checked = mixture.check(data, weights)
+    mixture = mixture.resolved(checked)
     if not isinstance(proposal, str) or proposal not in DOF:
         raise ValueError(f'proposal={proposal!r} is not known; use "student" or "normal".')
     if not is_whole(draws, 100):

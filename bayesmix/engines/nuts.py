@@ -100,6 +100,7 @@ def nuts(
     check_mixture(mixture, data)
     refuse_streamed(data, "bm.nuts")
     checked = mixture.check(data, weights)
+    mixture = mixture.resolved(checked)
     check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):
         raise ValueError(f"draws={draws} but at least {least} draws per chain are needed to judge convergence.")

@@ -114,6 +114,7 @@ def online_em(
             assert labels is not None and isinstance(init, str)
             values, batches = _first_rows(batches, max(SUBSAMPLE, batch))
             first = mixture.check(Data(values, labels.feature, labels.named, np.arange(len(values))))
+            mixture = mixture.resolved(first)
             fit = em(mixture, first, init=init, tol=1e-4, random_seed=rng, progressbar=False)
             state = _running(mixture, first, fit.estimates, rng)
         for values in batches:
