@@ -9,6 +9,8 @@ from .mixture import Mixture
 from .priors import InverseWishart, Prior, ProportionalLogNormal, ScaledInverseChiSquared
 from .weight_priors import CONCENTRATION
 
+WITH_FORMULA = ("VVV", "EEE", "VVI", "VII")  # covariance structures whose priors are of matrices or standard deviations
+
 
 def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
     """Log density of the priors in force at every draw, by parameter, in nats.
@@ -26,10 +28,11 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
     xarray.Dataset or None
         One variable (chain, draw) per parameter, summed over its entries; what is shared counts once. A prior of standard
         deviations is taken at them, whatever the parameter is called. None where a prior has no formula here: an LKJ or
-        hierarchical prior, one of a family without a compiled density, or a random number of components.
+        hierarchical prior, one of a family without a compiled density, those of volume,
+        shape and orientation, or a random number of components.
     """
     k = mixture.n_components
-    if not mixture.weights.fixed_n_components:
+    if not mixture.weights.fixed_n_components or getattr(mixture.component, "letters", "VVV") not in WITH_FORMULA:
         return None
     found = {}
     if k > 1:

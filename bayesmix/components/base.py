@@ -323,6 +323,10 @@ class Component(ABC):
         """`vector_curvature` at coordinates that `from_vector` made these parameters of; see `gradient_at`."""
         return self.vector_curvature(params, d_a, d_b)
 
+    def curvature_at(self, vector: np.ndarray, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """`vector_curvature` at coordinates that `from_vector` made these parameters of; see `gradient_at`."""
+        return self.vector_curvature(params, d_a, d_b)
+
     @abstractmethod
     def vector_jacobian(self, params: dict) -> dict:
         """Derivatives of the parameters in free coordinates, (cluster, ..., n_free) each: those of `from_vector`."""

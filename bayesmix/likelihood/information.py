@@ -33,11 +33,14 @@ CELLS = 2**17  # doubles of the scores of a block of rows (1 MB), unless that is
 
 
 # -- in free coordinates -------------------------------------------------------------------------------------------------
-def observed_information(component: Component, rows: Rows, params: dict, guard: Guard | None = None) -> np.ndarray:
+def observed_information(
+    component: Component, rows: Rows, params: dict, guard: Guard | None = None, vector: np.ndarray | None = None
+) -> np.ndarray:
     """Minus the Hessian of the log-likelihood and the guard in free coordinates, in nats: (parameter, parameter).
 
-    The coordinates are those of `Likelihood.to_vector`: log ratios to the last weight, then the family's. Exact at any
-    parameters whose free coordinates are finite. One pass over the data, in blocks of rows.
+    The coordinates are those of `Likelihood.to_vector`: log ratios to the last weight, then the family's, at `vector` where
+    the parameters have several. Exact at any parameters whose free coordinates are finite. One pass over the data, in
+    blocks of rows.
     """
     weights = params["weights"]
     own = {name: value for name, value in params.items() if name != "weights"}
@@ -49,18 +52,21 @@ def observed_information(component: Component, rows: Rows, params: dict, guard: 
     hessian = missing.reshape(k, m, k, m)
     hessian[range(k), :, range(k), :] += view.complete_hessian(gradient, guard)
 
-    size = len(component.to_vector(own))
+    vector = component.to_vector(own) if vector is None else vector
+    size = len(vector)
     chain = np.zeros((k, m, k - 1 + size))  # d phi / d theta
     chain[:, 0, : k - 1] = (np.eye(k) - weights)[:, : k - 1]
     for at in np.ndindex(k, m - 1):
         one = np.zeros((k, m - 1))
         one[at] = 1.0
-        chain[at[0], 1 + at[1], k - 1 :] = component.vector_gradient(own, *view.in_arguments(one))
+        chain[at[0], 1 + at[1], k - 1 :] = component.gradient_at(vector, own, *view.in_arguments(one))
     chain = chain.reshape(k * m, -1)
     information = -chain.T @ hessian.reshape(k * m, k * m) @ chain
     among_weights = np.diag(weights) - np.outer(weights, weights)
     information[: k - 1, : k - 1] += gradient[:, 0].sum() * among_weights[: k - 1, : k - 1]
-    information[k - 1 :, k - 1 :] -= component.vector_curvature(own, *view.in_arguments(gradient[:, 1:]))
+    information[k - 1 :, k - 1 :] -= component.curvature_at(
+        vector, own, *view.in_arguments(gradient[:, 1:])
+    )
     return 0.5 * (information + information.T)
 
 

@@ -168,7 +168,8 @@ class Likelihood:
         """
         if self.incomplete:
             return self._differenced(vector, guard)
-        return observed_information(self.component, self.rows, self.from_vector(vector), guard)
+        own = vector[self.n_components - 1 :]
+        return observed_information(self.component, self.rows, self.from_vector(vector), guard, own)
 
     def _differenced(self, vector, guard):
         """Minus the Hessian, by central differences of the gradient."""

@@ -75,6 +75,10 @@ class Structure(ABC):
         rows, columns = np.tril_indices(cov.shape[-1])
         return np.where(np.resize(rows == columns, gradient.shape), gradient, 0.0)
 
+    def curvature_at(self, vector: np.ndarray, cov: np.ndarray, d_b: np.ndarray) -> np.ndarray:
+        """`vector_curvature` at coordinates whose covariances are `cov`; see `gradient_at`."""
+        return self.vector_curvature(cov, d_b)
+
     @abstractmethod
     def jacobian(self, cov: np.ndarray) -> np.ndarray:
         """Derivatives of the covariances in free coordinates: (cluster, feature, feature, n_free)."""

@@ -269,8 +269,12 @@ class Lettered(Structure):
         return np.concatenate([own[letter](part) for letter, part in zip(self.letters, parts, strict=True)])
 
     def vector_curvature(self, cov, d_b):
+        """At the coordinates that `to_vector` gives."""
+        return self.curvature_at(self.to_vector(cov), cov, d_b)
+
+    def curvature_at(self, vector, cov, d_b):
         """Second derivatives of b in the coordinates, times the gradient in b: (n_free, n_free)."""
-        vector, (k, d) = self.to_vector(cov), cov.shape[:2]
+        k, d = cov.shape[:2]
         scale = self.coordinate_scale(cov)
         curvature = np.empty((len(vector), len(vector)))
         for i in range(len(vector)):
