@@ -60,7 +60,9 @@ def demo(
 @app.command()
 def compare(
     data: Annotated[Path, typer.Argument(help="CSV file with a header; one row per observation.", show_default=False)],
-    family: Annotated[str, typer.Option(help="Family of the components: normal, mvnormal or poisson.")] = "mvnormal",
+    family: Annotated[
+        str, typer.Option(help="Family of the components, such as normal, mvnormal, poisson, gamma.")
+    ] = "mvnormal",
     components: Annotated[int, typer.Option("-k", "--components", help="Number of components.")] = 2,
     columns: Annotated[str | None, typer.Option(help="Columns to use, separated by commas; all if not given.")] = None,
     covariance: Annotated[
@@ -89,7 +91,9 @@ def compare(
 @app.command()
 def sweep(
     data: Annotated[Path, typer.Argument(help="CSV file with a header; one row per observation.", show_default=False)],
-    family: Annotated[str, typer.Option(help="Family of the components: normal, mvnormal or poisson.")] = "mvnormal",
+    family: Annotated[
+        str, typer.Option(help="Family of the components, such as normal, mvnormal, poisson, gamma.")
+    ] = "mvnormal",
     components: Annotated[
         str, typer.Option("-k", "--components", help="Numbers of components: 1-8, or 1-4,6.")
     ] = "1-8",
@@ -223,6 +227,12 @@ def _show(console, result) -> None:
 
 
 # -- what was asked for -----------------------------------------------------------------------------------------------
+NEED_MORE = {
+    "product": "a family for each column",
+    "pareto": "its smallest value",
+} | dict.fromkeys(("binomial", "zeroinflatedbinomial", "hurdlebinomial"), "the number of trials")
+
+
 def _mixture(family: str, components: int, covariance: str | None):
     import bayesmix as bm
 
@@ -233,6 +243,8 @@ def _component(family: str, covariance):
     from .components import FAMILIES
 
     known = {name.lower(): made for name, made in FAMILIES.items()}
+    if family.lower() in NEED_MORE:
+        _fail(f"{family} needs {NEED_MORE[family.lower()]}, which only Python can say: see docs/families.md.")
     if family.lower() not in known:
         _fail(f"family {family!r} is not known{_close(family.lower(), known)}; the families are {', '.join(known)}.")
     if covariance is not None and family.lower() != "mvnormal":

@@ -233,6 +233,7 @@ def test_a_column_without_values(tmp_path):
         (("--engines", ","), "names none"),
         (("--covariance", "round"), "one of full, diag, tied, spherical"),
         (("--family", "normal", "--covariance", "full"), "belongs to the family mvnormal"),
+        (("--family", "Binomial"), "needs the number of trials, which only Python can say"),
         (("--family", "normal"), "one column"),
         (("--family", "poisson", "--columns", "eruptions"), "Poisson is for counts"),
         (("-k", "0"), "at least 1 component"),
