@@ -18,6 +18,10 @@ REAL, POSITIVE, UNIT = (-math.inf, math.inf), (0.0, math.inf), (0.0, 1.0)
 _SUPPORT_WORDS = {REAL: "any real number", POSITIVE: "positive numbers", UNIT: "numbers between 0 and 1"}
 
 
+def _words_of(support) -> str:
+    return _SUPPORT_WORDS.get(support, f"numbers between {support[0]:g} and {support[1]:g}")
+
+
 _PREFIX: ContextVar[str] = ContextVar("prefix", default="")
 
 
@@ -552,7 +556,7 @@ def as_prior(value, parameter: str, support: tuple):
         if getattr(value, "kind", "continuous") != "continuous":
             raise ValueError(
                 f"the prior of {parameter} is {value}, a discrete distribution; {parameter} takes "
-                f"{_SUPPORT_WORDS[support]}: use a continuous one."
+                f"{_words_of(support)}: use a continuous one."
             )
         value = Prior.from_preliz(value)
     if not isinstance(value, Prior):
@@ -571,7 +575,7 @@ def as_prior(value, parameter: str, support: tuple):
         hint = {POSITIVE: "HalfNormal, Gamma, LogNormal or InverseGamma", UNIT: "Beta"}.get(support, "Normal")
         raise ValueError(
             f"the prior of {parameter} is {value}, with support ({low:g}, {high:g}), but {parameter} takes "
-            f"{_SUPPORT_WORDS[support]}; try {hint}, or pz.Truncated."
+            f"{_words_of(support)}; try {hint}, or pz.Truncated."
         )
     return value
 

@@ -74,6 +74,12 @@ class Component(ABC):
     # of bayesmix.engines.loop; None: EM goes through `m_step`
     compiled_step: ClassVar[str | None] = None
 
+    defined: ClassVar[dict] = {}  # families by (module, qualified name), in this process
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        Component.defined[cls.__module__, cls.__qualname__] = cls
+
     # -- what it is ----------------------------------------------------------------------------------------------------
     @property
     def takes_missing(self) -> bool:

@@ -1,12 +1,13 @@
 """What families of one column share: parameters that are single numbers, a density as a formula, and all the rest of it.
 
-A family of this kind states its parameters, its log density with the namespace, where its parameters start from, its
-default priors, and SciPy's distribution of the same name. From these follow the compiled pass, free coordinates, the
-M-step, prediction and the PyMC model.
+A family of this kind states its parameters and its log density with the namespace. From these follow the compiled pass,
+free coordinates, the M-step, prediction and the PyMC model. Where its parameters start from, SciPy's distribution of the
+same name and default priors it may state; what it does not is found from the density and the data.
 """
 
 import functools
-from abc import abstractmethod
+import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,12 +17,14 @@ from ..arrays import check_counts, check_not_constant, check_one_column
 from ..expressions import parameter
 from ..likelihood.ascent import newton, parameters_at
 from ..likelihood.generate import Formula, trace
-from ..priors import REAL, Prior, Priors, ScaledInverseChiSquared
-from .base import Component, Guard, Rows, Statistics, full_shape
+from ..priors import POSITIVE, REAL, UNIT, Prior, Priors, ScaledInverseChiSquared
+from .base import Component, Guard, Parameter, Rows, Statistics, full_shape
 from .normal import _weights, midrange, moments, shared_scale
 
 MOST_STEPS = 60  # of Newton's method, in one M-step on given responsibilities
 SNAP = 1e-12  # relative distance from the end of how far EM goes that is rounding
+MOST_TRIED = 2048  # sets of parameters tried for a start
+ROWS_TRIED = 64  # rows of each component that they are tried on
 SETTLED = 1e-10  # expected gain of a step, in nats per row, below which it is the last
 
 
@@ -37,24 +40,73 @@ class Moments(NamedTuple):
 
 @dataclass(frozen=True)
 class Univariate(Component):
-    """A family of one column whose parameters are single numbers, (cluster,) each.
+    """A family of one column whose parameters are single numbers, (cluster,) each; derive from it to make your own.
+
+    A family states ``parameters``, a tuple of `Parameter`, and ``log_density(x, params)``, in nats, with the functions of
+    `bayesmix.namespace`; it may state anything below. Each parameter becomes a field of the class that takes a prior, as
+    in ``Rayleigh(sigma=pz.HalfNormal(2))``, unless the class declares its fields itself, as a frozen dataclass.
 
     Free coordinates are the parameters themselves, their logarithms (positive ones), or the logarithms of the ratio of
     the distances to both ends (those in an interval): all components' first parameter, then their second, and so on.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When the class is defined: if its parameters are not a tuple of `Parameter`, have names that are taken, or an
+        upper end without a lower one.
+
+    Examples
+    --------
+    >>> import numpy as np, bayesmix as bm
+    >>> class Rayleigh(bm.Univariate):
+    ...     parameters = (bm.Parameter("sigma", support=(0, np.inf)),)
+    ...     def log_density(self, x, params):
+    ...         xp, sigma = bm.namespace(x, params["sigma"]), params["sigma"]
+    ...         inside = x > 0
+    ...         x = xp.where(inside, x, 1.0)
+    ...         return xp.where(inside, xp.log(x) - 2 * xp.log(sigma) - x**2 / (2 * sigma**2), -np.inf)
+    ...     def support(self):
+    ...         return 0, np.inf
+    >>> print(bm.Mixture(Rayleigh(), n_components=2))
+    Mixture of 2 Rayleigh() components, weights ~ Dirichlet(1)
     """
 
     numeric = True
     closed: ClassVar[bool] = False  # do the ends of the support belong to it?
     collapses_at_ends: ClassVar[bool] = False  # can a component collapse onto rows at an end of the support alone?
 
-    # -- what a family states ------------------------------------------------------------------------------------------
-    @abstractmethod
-    def start(self, moments: Moments) -> dict:
-        """Rough parameters (cluster,) for components with these moments: Newton's method goes on from there."""
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        stated = cls.__dict__.get("parameters")
+        if stated is None or isinstance(stated, property | functools.cached_property):
+            return
+        checked = _checked(cls, stated)
+        type.__setattr__(cls, "parameters", checked)
+        if not inspect.get_annotations(cls):  # no fields of its own: each parameter is one
+            cls.__annotations__ = {p.name: object for p in checked}
+            for p in checked:
+                setattr(cls, p.name, None)
+            dataclass(frozen=True)(cls)
 
-    @abstractmethod
+    def __post_init__(self):
+        self._check_priors(**{p.name: p.support for p in self.parameters if hasattr(self, p.name)})
+
+    # -- what a family may state ---------------------------------------------------------------------------------------
+    def start(self, moments: Moments) -> dict | None:
+        """Rough parameters (cluster,) for components with these moments: Newton's method goes on from there.
+
+        None, the default: many are tried.
+        """
+        return None
+
     def scipy(self, params: dict) -> Any:
-        """SciPy's frozen distribution at these parameters, which broadcast."""
+        """SciPy's frozen distribution at these parameters, which broadcast, or what offers cdf, ppf and rvs as it does.
+
+        By default the density is integrated, or probabilities of counts are summed.
+        """
+        from .numeric import distribution
+
+        return distribution(self, params)
 
     def spread(self, params: dict):
         """A width of the component that goes to zero where it collapses, by the namespace; None if it cannot."""
@@ -82,6 +134,8 @@ class Univariate(Component):
             )
         if self._can_collapse and (not self.collapses_at_ends or self._at_ends(data).all()):
             check_not_constant(data, self)
+        if type(self).scipy is Univariate.scipy and type(self).cdf is Univariate.cdf:
+            self.scipy(self.initial_params(data, 1))  # raises if the density does not integrate to one
 
     def _at_ends(self, data):
         """Is a row, of positive weight, at an end of the support?"""
@@ -94,6 +148,8 @@ class Univariate(Component):
         for p in self.parameters:
             value = full_shape(params[p.name], (n_components,), p.name, f"{n_components} components")
             low, high = p.support
+            if p.known is not None and np.any(value != p.known):
+                raise ValueError(f"{p.name} is {p.known:g}, a setting of {self}, but it holds {value[value != p.known][0]:g}.")
             if np.any((value <= low) | (value >= high)):
                 bad = value[(value <= low) | (value >= high)][0]
                 raise ValueError(f"{p.name} must lie between {low:g} and {high:g}, but it holds {bad:g}.")
@@ -169,7 +225,32 @@ class Univariate(Component):
         variance = np.maximum(variance, floor)
         moments = Moments(mean, variance, float(seen.min()), float(seen.max()), cubes / variance**1.5)
         params = self.start(moments)
+        params = self._tried(x, w, moments) if params is None else params
         return {p.name: np.asarray(params[p.name], dtype=float) * np.ones(w.shape[1]) for p in self.parameters}
+
+    def _tried(self, x, w, moments):
+        """For each component the best of many parameters: simple functions of its moments, and round numbers."""
+        tried = {p.name: np.empty(w.shape[1]) for p in self.parameters}
+        for k in range(w.shape[1]):
+            rows = np.flatnonzero(w[:, k] > 0) if np.any(w[:, k] > 0) else np.arange(len(x))
+            rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), ROWS_TRIED)).astype(int)]
+            weights = np.maximum(w[rows, k], 1e-300)
+            values = [_values_to_try(p, float(moments.mean[k]), float(moments.variance[k])) for p in self.parameters]
+            sets = np.array(list(itertools.product(*values)))
+            if len(sets) > MOST_TRIED:
+                sets = np.random.default_rng(0).permutation(sets)[:MOST_TRIED]
+            with np.errstate(all="ignore"):
+                density = self.log_density(x[rows], {p.name: sets[:, i] for i, p in enumerate(self.parameters)})
+                total = weights @ np.asarray(density, dtype=float)
+            total = np.where(np.isfinite(total), total, -np.inf)
+            if not np.any(np.isfinite(total)):
+                raise ValueError(
+                    f"{type(self).__name__} has no finite density at any of {len(sets)} trial parameters; define "
+                    "start(moments), which returns parameters to start from, or support(), if there are rows off it."
+                )
+            for i, p in enumerate(self.parameters):
+                tried[p.name][k] = sets[np.argmax(total), i]
+        return tried
 
     def m_step(self, params, statistics, guard=None):
         """One Newton step up the expected log-likelihood, from its gradient and Hessian at `params`.
@@ -179,7 +260,7 @@ class Univariate(Component):
         """
         if guard is not None:
             statistics = self.with_guard(params, statistics, guard)
-        a, scale = self.kernel_arguments(params)[0], self.coordinate_scale(params).reshape(len(self.parameters), -1).T
+        a, scale = self.kernel_arguments(params)[0], np.stack(self._scales(params), axis=1)
         low, high, least, most = self._bounds
         _, n, first, second = statistics
         moved, _ = newton(a, n, first, second, low, high, least, most, np.ascontiguousarray(scale))
@@ -259,19 +340,30 @@ class Univariate(Component):
 
     # -- free coordinates ----------------------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):
-        """One for each parameter of each component."""
-        return len(self.parameters) * n_components
+        """One for each parameter of each component, known ones left out."""
+        return len(self._free) * n_components
+
+    @property
+    def _free(self):
+        """Places of the parameters that are estimated."""
+        return [i for i, p in enumerate(self.parameters) if p.known is None]
 
     def to_vector(self, params):
         """Transformed parameters, one after the other."""
         with np.errstate(divide="ignore"):
-            return np.concatenate([_to_real(np.asarray(params[p.name]), p.support) for p in self.parameters], axis=-1)
+            every = [_to_real(np.asarray(params[p.name]), p.support) for p in self.parameters]
+        return np.concatenate([every[0][..., :0], *(every[i] for i in self._free)], axis=-1)
 
     def from_vector(self, vector, n_components, n_features):
         """The parameters, as far as EM goes."""
-        parts = np.split(np.asarray(vector), len(self.parameters), axis=-1)
-        values = (_from_real(part, p.support) for part, p in zip(parts, self.parameters, strict=True))
-        return {p.name: _within(value, *p.reach) for p, value in zip(self.parameters, values, strict=True)}
+        vector, found = np.asarray(vector), {}
+        for p in self.parameters:
+            if p.known is not None:
+                found[p.name] = np.full((*vector.shape[:-1], n_components), p.known)
+                continue
+            part, vector = vector[..., :n_components], vector[..., n_components:]
+            found[p.name] = _within(_from_real(part, p.support), *p.reach)
+        return found
 
     def _slopes(self, params):
         """Derivative of each parameter in its coordinate, (cluster, parameter)."""
@@ -285,49 +377,154 @@ class Univariate(Component):
         """The gradient in the parameters times their slopes; none where EM goes no farther."""
         a, (_, _, least, most) = self.kernel_arguments(params)[0], self._bounds
         held = ((a <= least) & (d_a < 0)) | ((a >= most) & (d_a > 0))
-        return np.where(held, 0.0, d_a * self._slopes(params)).T.ravel()
+        return np.where(held, 0.0, d_a * self._slopes(params))[:, self._free].T.ravel()
 
     def vector_curvature(self, params, d_a, d_b):
         """Diagonal: the gradient times second derivatives of the parameters."""
-        return np.diag((d_a * self._bends(params)).T.ravel())
+        return np.diag((d_a * self._bends(params))[:, self._free].T.ravel())
 
     def vector_jacobian(self, params):
         """The slopes, (cluster, coordinate) for each parameter."""
         k, slopes, jacobian = len(next(iter(params.values()))), self._slopes(params), {}
         for i, p in enumerate(self.parameters):
-            matrix = np.zeros((k, k * len(self.parameters)))
-            matrix[range(k), range(i * k, (i + 1) * k)] = slopes[:, i]
-            jacobian[p.name] = matrix
+            jacobian[p.name] = np.zeros((k, k * len(self._free)))
+            if p.known is None:
+                at = self._free.index(i) * k
+                jacobian[p.name][range(k), range(at, at + k)] = slopes[:, i]
         return jacobian
 
     def coordinate_scale(self, params):
         """The spread for parameters that can be any number, 1 for logarithms."""
+        scales = self._scales(params)
+        return np.concatenate([scales[0][:0], *(scales[i] for i in self._free)])
+
+    def _scales(self, params):
+        """The same for each parameter, known ones too."""
         k = len(next(iter(params.values())))
         own = {p.name: params[p.name] for p in self.parameters}
         width = np.asarray(self.spread(own), dtype=float) if self._can_collapse else np.ones(k)
-        return np.concatenate([width if p.support == REAL and p.moves else np.ones(k) for p in self.parameters])
+        return [width if p.support == REAL and p.moves else np.ones(k) for p in self.parameters]
 
     # -- PyMC ----------------------------------------------------------------------------------------------------------
     def pymc_variables(self, priors, n_components, n_features):
         """The parameters with dims cluster; stacked they are the kernel's a."""
+        import pymc as pm
         import pytensor.tensor as pt
 
-        params = {p.name: priors[p.name].variable(p.name, dims="cluster") for p in self.parameters}
+        def variable(p):
+            if p.known is None:
+                return priors[p.name].variable(p.name, dims="cluster")
+            return pm.Deterministic(p.name, pt.as_tensor(np.full(n_components, p.known)), dims="cluster")
+
+        params = {p.name: variable(p) for p in self.parameters}
         stacked: Any = pt.stack(list(params.values()), axis=1)
         return params, (stacked, pt.zeros((n_components, 0)))
 
     def pymc_dist(self, params):
-        """PyMC's distribution of the same name and parameters."""
+        """PyMC's distribution of the same name and parameters; of a family of the user's own, its `sample`."""
         import pymc as pm
 
-        return getattr(pm, type(self).__name__).dist(**params)
+        from . import FAMILIES
+
+        name = type(self).__name__
+        if FAMILIES.get(name) is type(self):
+            return getattr(pm, name).dist(**params)
+
+        def random(*values, rng, size):
+            shape = np.broadcast_shapes(*(np.shape(value) for value in values)) if size is None else tuple(size)
+            flat = {n: np.broadcast_to(value, shape).ravel() for n, value in zip(params, values, strict=True)}
+            return self.sample(flat, rng)[:, 0].reshape(shape)
+
+        return pm.CustomDist.dist(*params.values(), random=random, class_name=name)
+
+    # -- priors --------------------------------------------------------------------------------------------------------
+    def default_priors(self, data, n_components):
+        """Priors for parameters whose place can be told from the data; others must be given.
+
+        A location gets Normal(midrange, range), a positive parameter a log-normal distribution about what one component
+        for all of the data has, and a probability the uniform distribution.
+        """
+        found, notes = {}, {}
+        for p in self.parameters:
+            if getattr(self, p.name, None) is not None:
+                found[p.name] = getattr(self, p.name)
+            elif p.support == REAL and p.moves:
+                middle, width = midrange(data)
+                found[p.name] = Prior.of("Normal", mu=middle[0], sigma=width[0])
+                notes[p.name] = "midrange and range of the data (Richardson & Green 1997)"
+            elif p.support == POSITIVE:
+                whole = float(self._whole(data)[p.name][0])
+                width = 1.0 + np.log(n_components or 2)
+                found[p.name] = Prior.of("LogNormal", POSITIVE, mu=np.log(whole), sigma=width)
+                notes[p.name] = (
+                    f"{whole:.4g}, of one component for all of the data, within a factor of {np.exp(width):.2g}"
+                )
+            elif p.support == UNIT:
+                found[p.name] = Prior.of("Beta", UNIT, alpha=1.0, beta=1.0)
+                notes[p.name] = "uniform"
+            else:
+                family = type(self).__name__
+                raise ValueError(
+                    f"{family} has no default prior for {p.name}, which lies in {p.support} and need not be a location: give "
+                    f"one, {family}({p.name}=pz.Normal(0, 1)) for example, define default_priors, or state "
+                    f'bm.Parameter("{p.name}", moves=True) if it moves with the data.'
+                )
+        return Priors(found, notes)
+
+    def _whole(self, data):
+        """Parameters of one component for all of the data, or, where these are not in memory, for a sample."""
+        rows = data if hasattr(data, "values") else data.sample
+        weights = np.ones(rows.n_obs) if rows.weights is None else rows.weights
+        return self.maximise_given(rows, weights[:, None])
 
 
 @functools.lru_cache(maxsize=512)
 def _formula_of(component: Univariate) -> Formula:
     names = [p.name for p in component.parameters]
-    spread = component.spread({name: parameter(i) for i, name in enumerate(names)})
-    return Formula((trace(component.log_density, names),), len(names), spreads=(spread,))
+    try:
+        spread = component.spread({name: parameter(i) for i, name in enumerate(names)})
+        return Formula((trace(component.log_density, names),), len(names), spreads=(spread,))
+    except TypeError as error:
+        error.add_note(
+            f"log_density of {type(component).__name__} is called with symbols, to write compiled code from it: take all "
+            "functions from xp = bm.namespace(x, *params.values()), xp.log for example, none from NumPy."
+        )
+        raise
+
+
+def _checked(family: type, stated) -> tuple[Parameter, ...]:
+    """The parameters that a class states, or an error when it is defined."""
+    name = family.__name__
+    if not isinstance(stated, tuple | list) or not stated or not all(isinstance(p, Parameter) for p in stated):
+        raise TypeError(
+            f'parameters of {name} must be a tuple of bm.Parameter, such as (bm.Parameter("mu", moves=True), '
+            f'bm.Parameter("sigma", support=(0, np.inf))), but it is {stated!r}.'
+        )
+    names = [p.name for p in stated]
+    for p in stated:
+        low, high = p.support
+        if p.name == "weights" or hasattr(Univariate, p.name) or not p.name.isidentifier() or names.count(p.name) > 1:
+            raise ValueError(f"{name} cannot have a parameter called {p.name!r}: the name is taken; use another.")
+        if not low < high or (low == -np.inf and high < np.inf):
+            raise ValueError(
+                f"{p.name} of {name} has support ({low:g}, {high:g}), but it must be all real numbers, those above an "
+                "end, or those between two; use its negative."
+            )
+    return tuple(stated)
+
+
+def _values_to_try(p: Parameter, mean: float, variance: float) -> list[float]:
+    """Values of a parameter that a component of this mean and variance might have."""
+    (low, high), sd = p.support, np.sqrt(variance)
+    if np.isfinite(high):
+        return [low + share * (high - low) for share in (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)]
+    if low == -np.inf and p.moves:
+        return [mean, mean - sd, mean + sd]
+    if low == -np.inf:
+        return [0.0, 1.0, -1.0, mean, 5.0, -5.0]
+    size = max(abs(mean), 1e-3 * sd)
+    tried = [sd, size, 1.0, 1.0 / sd, 1.0 / size, (size / sd) ** 2, size / variance, 10.0, 0.1, 100.0, 0.01]
+    return [low + value for value in tried]
 
 
 def _counted(data):
