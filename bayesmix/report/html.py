@@ -188,8 +188,8 @@ def _described(family) -> tuple[str, str]:
 
 def _data(data, units, description) -> str:
     x = data.values
-    quartiles = np.quantile(x, [0.25, 0.5, 0.75], axis=0)
-    columns = [x.min(0), *quartiles, x.max(0), x.mean(0), x.std(0, ddof=min(1, len(x) - 1))]
+    quartiles, ddof = np.nanquantile(x, [0.25, 0.5, 0.75], axis=0), min(1, len(x) - 1)
+    columns = [np.nanmin(x, 0), *quartiles, np.nanmax(x, 0), np.nanmean(x, 0), np.nanstd(x, 0, ddof=ddof)]
     names = [f"{name}" if data.named else f"column {name}" for name in data.feature]
     names = [
         f"{said} ({units[name]})" if (units or {}).get(name) else said
