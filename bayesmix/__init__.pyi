@@ -34,6 +34,7 @@ from .components.product import Product as Product
 from .components.skew_normal import SkewNormal as SkewNormal
 from .components.student_t import StudentT as StudentT
 from .components.truncated_normal import TruncatedNormal as TruncatedNormal
+from .components.uniform import Uniform as Uniform
 from .components.univariate import Univariate as Univariate
 from .components.von_mises import VonMises as VonMises
 from .components.wald import Wald as Wald

@@ -491,7 +491,7 @@ def _z_test(values, expected, label):
 
 
 # -- EM ----------------------------------------------------------------------------------------------------------------
-@promise_if(lambda row: row.component.numeric and row.component.smooth)
+@promise_if(lambda row: row.component.numeric and row.component.smooth and row.component.n_free(1, row.n_features))
 def m_step_climbs(row):
     """A Newton step, halved until it leads up, raises the expected complete-data log-likelihood, plus guard."""
     x = row.data(500)

@@ -559,6 +559,15 @@ ROWS = [
         pymc_digits=(-np.inf, 1e-6),  # its sqrt(2) is a single
         impossible=({}, (0.0, 9.0)),
     ),
+    Oracle(
+        "Uniform",
+        bm.Uniform(-2.0, 6.0),
+        {"weights": WEIGHTS, "lower": np.full(3, -2.0), "upper": np.full(3, 6.0)},
+        scipy=lambda p: stats.uniform(p["lower"], p["upper"] - p["lower"]),
+        pymc=_pymc("Uniform"),
+        off_support=(-2.5, 6.25),
+        impossible=({}, (0.0, 7.0)),
+    ),
 ]
 
 # The same families under other priors: what is promised of models holds for these too.

@@ -29,6 +29,7 @@ from .product import Part, Product
 from .skew_normal import SkewNormal
 from .student_t import StudentT
 from .truncated_normal import TruncatedNormal
+from .uniform import Uniform
 from .von_mises import VonMises
 from .wald import Wald
 from .weibull import Weibull
@@ -70,6 +71,7 @@ FAMILIES = {
         Categorical,
         VonMises,
         TruncatedNormal,
+        Uniform,
     )
 }
 

@@ -27,6 +27,11 @@ class Parameter:
     moves: bool = False  # a location: it moves with the data, and is measured in their units
     reach: tuple = (-np.inf, np.inf)  # how far EM goes: beyond, the density hardly changes any more
 
+    @property
+    def known(self) -> float | None:
+        """The value of a parameter that is a setting, where EM has nowhere to go; None if it is estimated."""
+        return self.reach[0] if self.reach[0] == self.reach[1] else None
+
 
 class Statistics(NamedTuple):
     """What one pass over the data returns; shapes as in `bayesmix.likelihood.kernel`."""

@@ -227,13 +227,17 @@ def _moments_of_seen(data):
     return mean, weights @ squared / (weights @ ~np.isnan(data.values))
 
 
+def ends(data):
+    """Smallest and largest value of each column, over rows with weight."""
+    if not hasattr(data, "values"):
+        return data.low, data.high
+    x = data.values if data.weights is None else data.values[data.weights > 0]
+    return (np.nanmin(x, axis=0), np.nanmax(x, axis=0)) if data.missing else (x.min(axis=0), x.max(axis=0))
+
+
 def midrange(data):
     """Middle and width of the range of each column, over rows with weight."""
-    if not hasattr(data, "values"):
-        low, high = data.low, data.high
-    else:
-        x = data.values if data.weights is None else data.values[data.weights > 0]
-        low, high = (np.nanmin(x, axis=0), np.nanmax(x, axis=0)) if data.missing else (x.min(axis=0), x.max(axis=0))
+    low, high = ends(data)
     return low + 0.5 * (high - low), high - low
 
 

@@ -118,11 +118,13 @@ class TruncatedNormal(Univariate):
 
 
 def check_bounds(component, infinite):
-    """Make the bounds of a family floats, or say what is wrong with them."""
+    """Make the bounds of a family floats, or say what is wrong; None, for those of the data, only where none is infinite."""
     name = type(component).__name__
     for which in ("lower", "upper"):
         bound = getattr(component, which)
-        if bound is None or isinstance(bound, bool) or not isinstance(bound, int | float | np.number):
+        if bound is None and not infinite:
+            continue
+        if isinstance(bound, bool) or not isinstance(bound, int | float | np.number):
             raise TypeError(
                 f"{which}={bound!r} but {name} needs a known number: its bounds are settings, the same for all components, "
                 "and are not estimated, because likelihoods have no derivative in them. If they are not known, take those "
@@ -130,7 +132,7 @@ def check_bounds(component, infinite):
             )
         object.__setattr__(component, which, float(bound))
     lower, upper = component.lower, component.upper
-    if not lower < upper:
+    if None not in (lower, upper) and not lower < upper:
         raise ValueError(f"lower={lower:g} must be below upper={upper:g}.")
-    if not infinite and not np.isfinite(upper - lower):
-        raise ValueError(f"{name} needs finite bounds, but lower={lower:g} and upper={upper:g}.")
+    if not infinite and not all(np.isfinite(bound) for bound in (lower, upper) if bound is not None):
+        raise ValueError(f"{name} needs finite bounds, but lower={lower} and upper={upper}.")
