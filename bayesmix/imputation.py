@@ -84,10 +84,11 @@ def _draws(fit, x, gone, params, chosen, rng):
 def _labelled(fit, rows, found, completed, interval):
     """Arrays with the names of rows and columns."""
     multivariate = fit.mixture.component.multivariate
-    dims, coords = ("obs",), {"obs": rows.obs}
+    dims: tuple = ("obs",)
+    coords = {"obs": rows.obs}
     if multivariate:
         dims, coords = ("obs", "feature"), coords | {"feature": np.array(fit.data.feature)}
-    variables = {name: (dims, value if multivariate else value[:, 0]) for name, value in found.items()}
+    variables: dict = {name: (dims, value if multivariate else value[:, 0]) for name, value in found.items()}
     if completed is not None:
         variables["draws"] = (("imputation", *dims), completed if multivariate else completed[..., 0])
         coords["imputation"] = np.arange(len(completed))

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import pymc as pm
-import pytensor
 import pytensor.tensor as pt
+from pytensor.compile.sharedvalue import shared
 
 from .arrays import Data
 from .likelihood import formula
@@ -88,7 +88,7 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_sampled(mixture.n_components)
         _, (a, b) = _parameters(mixture, data)
-        x = pytensor.shared(rows.x, name="rows")  # not by pm.Data, which refuses NaN
+        x = shared(rows.x, name="rows")  # not by pm.Data, which refuses NaN
         model.register_data_var(x)
         row_weights = pm.Data("row_weights", rows.weights)
         log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)

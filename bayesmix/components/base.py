@@ -167,7 +167,7 @@ class Component(ABC):
 
         SciPy's where it has them, otherwise from 4000 quantiles.
         """
-        law = getattr(self, "scipy", lambda _: None)(params)
+        law: Any = getattr(self, "scipy", lambda _: None)(params)
         if hasattr(law, "stats"):
             mean, variance = law.stats("mv")
             return np.asarray(mean), np.asarray(variance)
@@ -329,10 +329,6 @@ class Component(ABC):
 
         (n_free, n_free): the derivative of `vector_gradient` with d_a and d_b held fixed.
         """
-
-    def curvature_at(self, vector: np.ndarray, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
-        """`vector_curvature` at coordinates that `from_vector` made these parameters of; see `gradient_at`."""
-        return self.vector_curvature(params, d_a, d_b)
 
     def curvature_at(self, vector: np.ndarray, params: dict, d_a: np.ndarray, d_b: np.ndarray) -> np.ndarray:
         """`vector_curvature` at coordinates that `from_vector` made these parameters of; see `gradient_at`."""
