@@ -7,6 +7,8 @@ relabelled, and quantities in which the names of the components do not appear at
 
 from dataclasses import dataclass
 
+from typing import Any
+
 import numpy as np
 
 RHAT = 1.01  # Vehtari et al. (2021), section 4
@@ -302,11 +304,12 @@ class _Seen:
 def _diagnose(quantities):
     from arviz_stats.base import array_stats  # pyright: ignore[reportPrivateImportUsage]
 
+    functions: Any = (array_stats.rhat, array_stats.ess)
     names, columns, rhats, sizes = [], [], [], []
     for name, values in quantities.items():
         for column in _varying_columns(np.asarray(values, dtype=float)):
             with np.errstate(divide="ignore", invalid="ignore"):  # chains that do not move: R-hat is inf
-                rhat, ess = (float(f(column, chain_axis=0, draw_axis=1)) for f in (array_stats.rhat, array_stats.ess))
+                rhat, ess = (float(f(column, chain_axis=0, draw_axis=1)) for f in functions)
             names.append(name)
             columns.append(column)
             rhats.append(rhat if np.isfinite(rhat) else np.inf)

@@ -24,6 +24,8 @@ Hall, Hall & Hausman 1974), which estimate the Fisher information wherever the s
 1998, *Asymptotic Statistics*, sec. 7.2).
 """
 
+from typing import Any
+
 import numpy as np
 
 from ..components.base import Component, Guard, Rows, Statistics
@@ -64,9 +66,7 @@ def observed_information(
     information = -chain.T @ hessian.reshape(k * m, k * m) @ chain
     among_weights = np.diag(weights) - np.outer(weights, weights)
     information[: k - 1, : k - 1] += gradient[:, 0].sum() * among_weights[: k - 1, : k - 1]
-    information[k - 1 :, k - 1 :] -= component.curvature_at(
-        vector, own, *view.in_arguments(gradient[:, 1:])
-    )
+    information[k - 1 :, k - 1 :] -= component.curvature_at(vector, own, *view.in_arguments(gradient[:, 1:]))
     return 0.5 * (information + information.T)
 
 
@@ -196,7 +196,7 @@ class _Product:
         """Sum of r h, in blocks."""
         hessian = np.zeros((len(gradient), self.size, self.size))
         for view, own, g in zip(self.views, self.own, self.component._guards(guard), strict=True):
-            found = view.complete_hessian(self._with_rows(gradient, own), g)
+            found: Any = view.complete_hessian(self._with_rows(gradient, own), g)
             if np.ndim(found):
                 hessian[:, own, own] = found[:, 1:, 1:]
         return hessian
