@@ -6,7 +6,6 @@ relabelled, and quantities in which the names of the components do not appear at
 """
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np
