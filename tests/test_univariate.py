@@ -47,3 +47,86 @@ def test_laplace_needs_all_rows_in_memory(tmp_path):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     with pytest.raises(TypeError, match=r"Laplace\(\) components are fitted from all rows at once"):
         bm.em(bm.Mixture(bm.Laplace(), 2), mapped, progressbar=False)
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+def test_uniform_takes_the_range_of_the_data_and_estimates_nothing():
+    x = np.random.default_rng(0).uniform(2.0, 5.0, 300)
+    fit = bm.em(bm.Mixture(bm.Uniform(), 1), x, uncertainty="laplace", progressbar=False)
+    assert fit.estimates["lower"][0] == x.min() and fit.estimates["upper"][0] == x.max()
+    assert np.isclose(fit.log_likelihood, -300 * np.log(np.ptp(x)), rtol=1e-12)
+    assert np.isclose(fit.bic, -2 * fit.log_likelihood)  # no free parameters
+    part = bm.em(bm.Mixture(bm.Uniform(upper=8.0), 1), x, progressbar=False)
+    assert np.isclose(part.log_likelihood, -300 * np.log(8.0 - x.min()), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make, error, words",
+    [
+        (lambda: bm.Uniform(2.0, 2.0), ValueError, "lower=2 must be below upper=2"),
+        (lambda: bm.Uniform(0.0, np.inf), ValueError, "finite bounds"),
+        (lambda: bm.TruncatedNormal(lower=None), TypeError, "are not estimated"),
+        (lambda: bm.TruncatedNormal(lower="data"), TypeError, "known number"),
+        (lambda: bm.TruncatedNormal(upper=0.0, lower=1.0), ValueError, "lower=1 must be below upper=0"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(make, error, words):
+    with pytest.raises(error, match=words):
+        make()
+
+
+def test_rows_beyond_a_bound_are_refused():
+    with pytest.raises(ValueError, match="between 0 and 1, but 1 of 4 rows are not there; the first is 1.5"):
+        bm.em(bm.Mixture(bm.Uniform(0.0, 1.0), 1), [0.0, 0.5, 1.5, 1.0], progressbar=False)
+
+
+@pytest.mark.parametrize("bounds", [{}, {"lower": -1.0}, {"upper": 2.5}, {"lower": -1.0, "upper": 2.5}])
+def test_truncated_normal_density_is_scipys_with_any_bounds(bounds):
+    """Also where all of the probability lies in a tail, 30 standard deviations away."""
+    family = bm.TruncatedNormal(**bounds)
+    x = np.linspace(-2.0, 4.0, 61)
+    lower, upper = bounds.get("lower", -np.inf), bounds.get("upper", np.inf)
+    for mu, sigma in ((0.5, 1.0), (-31.0, 1.0), (32.5, 1.0), (3.0, 50.0)):
+        ours = family.log_density(x[:, None], {"mu": np.array([mu]), "sigma": np.array([sigma])})[:, 0]
+        theirs = stats.truncnorm((lower - mu) / sigma, (upper - mu) / sigma, mu, sigma).logpdf(x)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-11, err_msg=f"mu {mu}, sigma {sigma}")
+
+
+# -- the circle --------------------------------------------------------------------------------------------------------
+def test_von_mises_components_go_on_beyond_pi():
+    """A component about pi, half of it at -pi: turned data have the same fit, turned."""
+    rng = np.random.default_rng(3)
+    x = np.concatenate([stats.vonmises(8.0, np.pi - 0.1).rvs(200, random_state=rng), rng.vonmises(0.5, 4.0, 200)])
+    x = (x + np.pi) % (2 * np.pi) - np.pi
+    turned = (x + 1.0 + np.pi) % (2 * np.pi) - np.pi
+    settings = {"random_seed": 1, "progressbar": False, "n_init": 10}
+    one, other = (bm.em(bm.Mixture(bm.VonMises(), 2), data, **settings) for data in (x, turned))
+    assert np.isclose(one.log_likelihood, other.log_likelihood, rtol=1e-10)
+    assert np.all(np.abs(np.concatenate([one.estimates["mu"], other.estimates["mu"]])) <= np.pi)
+    order = np.argsort(one.estimates["kappa"]), np.argsort(other.estimates["kappa"])
+    turn = other.estimates["mu"][order[1]] - one.estimates["mu"][order[0]]
+    np.testing.assert_allclose(np.exp(1j * turn), np.exp(1j), rtol=1e-6)
+
+
+def test_von_mises_of_one_component_has_the_mean_direction():
+    """Mean direction, and A(kappa) = R, the mean resultant length (Mardia & Jupp 2000, sec. 5.3.1); SciPy's own fit."""
+    x = np.random.default_rng(4).vonmises(-1.0, 3.0, 500)
+    fit = bm.em(bm.Mixture(bm.VonMises(), 1), x, guard=None, progressbar=False)
+    kappa, mu, _ = stats.vonmises.fit(x, fscale=1.0)
+    np.testing.assert_allclose([fit.estimates["mu"][0], fit.estimates["kappa"][0]], [mu, kappa], rtol=1e-7)
+
+
+def test_angles_in_degrees_are_refused_in_words():
+    with pytest.raises(ValueError, match="radians from -pi to pi, but the data go from -170 to 180"):
+        bm.em(bm.Mixture(bm.VonMises(), 2), [-170.0, 10.0, 180.0, 90.0], progressbar=False)
+
+
+# -- skewness ----------------------------------------------------------------------------------------------------------
+def test_em_leaves_the_saddle_of_the_skew_normal():
+    """At alpha = 0 the gradient vanishes whatever the data (Azzalini 1985): EM started there ends where SciPy's fit does."""
+    x = stats.skewnorm(4.0, 1.0, 2.0).rvs(size=400, random_state=np.random.default_rng(5))
+    mixture = bm.Mixture(bm.SkewNormal(), 1)
+    start = bm.Fit.from_parameters(mixture, weights=[1.0], mu=[x.mean()], sigma=[x.std()], alpha=[0.0])
+    fit = bm.em(mixture, x, init=start, guard=None, progressbar=False)
+    best = stats.skewnorm.logpdf(x, *stats.skewnorm.fit(x)).sum()
+    assert fit.log_likelihood > best - 1e-4 and fit.estimates["alpha"][0] > 2

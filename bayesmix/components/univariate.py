@@ -127,7 +127,7 @@ class Univariate(Component):
         inside = (x >= low) & (x <= high) if self.closed or self.discrete else (x > low) & (x < high)
         if not np.all(inside):
             where = int(np.flatnonzero(~inside)[0])
-            ends = " (these ends do not belong to it)" if np.any((x == low) | (x == high)) else ""
+            ends = " (these ends do not belong to it)" if not self.closed and np.any((x == low) | (x == high)) else ""
             raise ValueError(
                 f"{type(self).__name__} describes values between {low:g} and {high:g}{ends}, but {int((~inside).sum())} of "
                 f"{len(x)} rows are not there; the first is {x[where]:g}."

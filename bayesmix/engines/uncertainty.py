@@ -77,7 +77,7 @@ def laplace(
     information = likelihood.information(theta, guard)
     size = np.sqrt(np.abs(np.diag(information)))
     eigenvalues = np.linalg.eigvalsh(information / np.outer(size, size)) if np.all(size > 0) else np.array([0.0])
-    if eigenvalues.min() <= 1e-10:
+    if eigenvalues.min(initial=np.inf) <= 1e-10:
         return SamplingDistribution(
             None,
             "There are no standard errors: the observed information is not positive definite "
@@ -104,7 +104,7 @@ def standard_errors(likelihood: Likelihood, params: dict, information: np.ndarra
     root = np.linalg.cholesky(information)  # J I^-1 J' is the squared length of root^-1 J'
     errors = {}
     for name, jacobian in parameter_jacobian(likelihood.component, params).items():
-        columns = np.linalg.solve(root, jacobian.reshape(-1, len(root)).T)
+        columns = np.linalg.solve(root, jacobian.reshape(params[name].size, len(root)).T)
         errors[name] = np.sqrt((columns**2).sum(axis=0)).reshape(params[name].shape)
     return errors
 
