@@ -25,6 +25,7 @@ from .components.kumaraswamy import Kumaraswamy as Kumaraswamy
 from .components.laplace import Laplace as Laplace
 from .components.log_normal import LogNormal as LogNormal
 from .components.logistic import Logistic as Logistic
+from .components.multinomial import Multinomial as Multinomial
 from .components.mvnormal import MvNormal as MvNormal
 from .components.negative_binomial import NegativeBinomial as NegativeBinomial
 from .components.normal import Normal as Normal

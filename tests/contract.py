@@ -196,7 +196,9 @@ def total_probability_is_one(row):
         def density(x, one=one):
             return np.exp(row.component.log_density(np.reshape(x, (-1, row.n_features)), one)[:, 0])
 
-        if row.component.discrete:
+        if row.atoms is not None:
+            total = density(row.atoms).sum()
+        elif row.component.discrete:
             total = density(np.arange(component.ppf(1 - 1e-15) + 50)).sum()
         elif row.component.multivariate:  # the trapezoidal rule is exact to rounding for smooth tails this far out
             sd = np.sqrt(np.diag(component.cov))
@@ -254,7 +256,7 @@ def density_is_zero_off_the_support(row):
     import pytensor
     import pytensor.tensor as pt
 
-    off = np.array(row.off_support)[:, None]
+    off = np.reshape(row.off_support, (-1, row.n_features))
     assert np.all(row.component.log_density(off, family(row.params)) == -np.inf)
     assert np.all(np.isneginf(row.log_density(off)))  # SciPy says so too
     mixed = np.concatenate([off, row.data(5)])

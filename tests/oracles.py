@@ -26,6 +26,7 @@ class Oracle:
     off_support : values whose density is zero
     pymc_digits : log density above which PyMC's is compared, and how closely, where its own formula loses digits
     impossible : changed parameters, and values in the support of which the last is then impossible under all components
+    atoms : all values (row, feature), of families of several discrete columns
     flat : are there directions in which the likelihood does not change? Then only the density has an optimum
     """
 
@@ -39,6 +40,7 @@ class Oracle:
     off_support: tuple = ()
     impossible: tuple = ()
     flat: bool = False
+    atoms: Any = None
     pymc_digits: tuple = (-np.inf, 1e-11)
 
     def __str__(self):
@@ -50,7 +52,7 @@ class Oracle:
 
     @property
     def n_features(self) -> int:
-        return self.params["mu"].shape[1] if self.component.multivariate else 1
+        return self.component.n_features_of(self.params)
 
     @property
     def mixture(self) -> bm.Mixture:
@@ -131,6 +133,15 @@ class OtherZeros:
     def var(self):
         counts, table = self._table
         return (counts - self.mean()) ** 2 @ table
+
+
+class SciPyMultinomial:
+    """SciPy's multinomial distribution, with the names of its multivariate normal one."""
+
+    def __init__(self, n, p):
+        self.frozen = stats.multinomial(n, p)
+        self.logpdf, self.rvs = self.frozen.logpmf, self.frozen.rvs
+        self.mean, self.cov = n * np.asarray(p), self.frozen.cov()
 
 
 def _pymc(name: str) -> Callable:
@@ -567,6 +578,16 @@ ROWS = [
         pymc=_pymc("Uniform"),
         off_support=(-2.5, 6.25),
         impossible=({}, (0.0, 7.0)),
+    ),
+    Oracle(
+        "Multinomial",
+        bm.Multinomial(n=12),
+        {"weights": WEIGHTS, "p": np.array([[2, 6, 8], [10, 4, 2], [4, 1, 11]]) / 16},
+        scipy=lambda p: SciPyMultinomial(12, p["p"]),
+        pymc=lambda p: _pymc("Multinomial")({"n": np.int64(12), **p}),
+        off_support=((-1.0, 6.0, 7.0), (0.5, 1.5, 10.0)),
+        impossible=({"p": np.tile([1.0, 0.0, 0.0], (3, 1))}, (12.0, 0.0, 0.0, 11.0, 1.0, 0.0)),
+        atoms=np.array([(i, j, 12 - i - j) for i in range(13) for j in range(13 - i)], dtype=float),
     ),
 ]
 

@@ -44,3 +44,31 @@ def test_categories_are_counted_where_they_are_not_given():
     assert set(bm.Mixture(bm.Categorical(), 1).to_pymc(x).coords["category"]) == {0, 1, 2}
     with pytest.raises(ValueError, match=r"n_categories=2.*3 of 6 rows"):
         bm.em(bm.Mixture(bm.Categorical(n_categories=2), 1), x)
+
+
+def test_multinomial_rows_keep_their_totals_and_predictions_draw_from_them():
+    """The share of each outcome, whatever the totals; P(X <= x) against counting rows drawn."""
+    rng = np.random.default_rng(2)
+    x = rng.multinomial(rng.integers(3, 9, size=500), [0.5, 0.3, 0.2])
+    fit = bm.em(bm.Mixture(bm.Multinomial(), 1), x, n_init=1, random_seed=1, progressbar=False)
+    np.testing.assert_allclose(fit.estimates["p"][0], x.sum(axis=0) / x.sum(), rtol=1e-12)
+    totals = fit.mixture.component.n
+    assert min(totals) == 3 and max(totals) == 8 and len(totals) == 19
+    point = np.array([[3.0, 2.0, 1.0]])
+    drawn = fit.sample(20_000, random_seed=3).values
+    share = np.mean(np.all(drawn <= point, axis=1))
+    assert abs(fit.cdf(point).values[0] - share) < 4.5 * np.sqrt(share * (1 - share) / len(drawn))
+
+
+@pytest.mark.parametrize(
+    "component, x, exact",
+    [
+        (bm.Bernoulli(), [1] * 9 + [0], {"p": 10 / 12}),
+        (bm.Multinomial(), [[3, 0, 1], [2, 0, 2], [4, 0, 0]], {"p": np.array([[10, 1, 4]]) / 15}),
+    ],
+)
+def test_posterior_means_are_the_conjugate_ones(component, x, exact):
+    """Uniform priors: a Beta and a Dirichlet posterior, also where the likelihood is highest at a probability of 0."""
+    post = bm.nuts(bm.Mixture(component, 1), x, draws=1000, chains=2, random_seed=1, progressbar=False)
+    for name, mean in exact.items():
+        np.testing.assert_allclose(post.estimates[name], np.broadcast_to(mean, post.estimates[name].shape), atol=0.015)

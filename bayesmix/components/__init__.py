@@ -20,6 +20,7 @@ from .kumaraswamy import Kumaraswamy
 from .laplace import Laplace
 from .log_normal import LogNormal
 from .logistic import Logistic
+from .multinomial import Multinomial
 from .mvnormal import MvNormal
 from .negative_binomial import NegativeBinomial
 from .normal import Normal
@@ -72,6 +73,7 @@ FAMILIES = {
         VonMises,
         TruncatedNormal,
         Uniform,
+        Multinomial,
     )
 }
 

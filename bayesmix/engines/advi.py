@@ -113,9 +113,11 @@ def advi(
     started = time.perf_counter()
     if source is None:
         checked = mixture.check(data, weights)
-        problem = _in_memory(mixture.resolved(checked), checked, batch_size, init, rng, progressbar)
+        mixture = mixture.resolved(checked)
+        problem = _in_memory(mixture, checked, batch_size, init, rng, progressbar)
     else:
         problem = _streamed(mixture, source, batch_size, init, rng, progressbar)
+        mixture = mixture.resolved(problem.found)  # pyright: ignore[reportArgumentType]
     posterior, mode = problem.posterior, problem.mode
     family = _Normal.around(mode, posterior, method)
     with display(progressbar) as progress:
