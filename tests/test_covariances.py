@@ -253,6 +253,18 @@ def test_density_of_matrices_is_the_inverse_wisharts_over_that_of_their_volume(l
     assert sampled == pytest.approx(stats.invwishart(nu, psi).logpdf(cov[0]) + volume, rel=1e-10)
 
 
+def test_coordinates_of_draws_are_found_in_compiled_functions():
+    """As the evidence and leave-one-out cross-validation want them: without a warning, and those of the structure."""
+    import pytensor
+    import pytensor.tensor as pt
+
+    cov = ellipsoids("VEV")
+    model = model_of("VEV", {"sigma": SIGMA, "shape": SHAPE}, 3, 3)
+    symbol = pt.tensor("cov", dtype="float64", shape=(3, 3, 3))
+    found = pytensor.function([symbol], model.rvs_to_transforms[model["cov"]].forward(symbol), mode="NUMBA")(cov)
+    np.testing.assert_array_equal(found, STRUCTURES["VEV"].to_vector(cov))
+
+
 def test_draws_have_the_density():
     """Means of what the prior says of volumes, shapes and axes, by 4000 draws."""
     import pymc as pm

@@ -12,6 +12,7 @@ standard deviations :math:`|\Sigma_k|^{1/2D}`, of the coordinates of shapes and 
   invariant measure: the integral of the inverse Wishart's over the volume.
 """
 
+import warnings
 from typing import Any
 
 import numba
@@ -22,7 +23,11 @@ from pymc.logprob.transforms import Transform
 from pytensor.graph.basic import Apply
 from pytensor.graph.op import Op
 from pytensor.graph.rewriting.basic import node_rewriter
-from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
+from pytensor.link.numba.dispatch.basic import (
+    generate_fallback_impl,
+    numba_funcify,
+    register_funcify_default_op_cache_key,
+)
 from pytensor.tensor.rewriting.basic import register_canonicalize, register_specialize
 from scipy.special import gammaln, multigammaln  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -378,3 +383,12 @@ def _numba_made(op, node=None, **kwargs):
         return cov
 
     return run, LOOPS_VERSION
+
+
+@numba_funcify.register(_CoordinatesOf)
+@numba_funcify.register(_AxesCoordinates)
+def _in_python(op, node=None, storage_map=None, **kwargs):
+    """By NumPy: what samplers evaluate holds neither."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Numba will use object mode")
+        return generate_fallback_impl(op, node, storage_map, **kwargs)
