@@ -33,9 +33,6 @@ class ChiSquared(Univariate):
 
     nu: object = None
 
-    def __post_init__(self):
-        self._check_priors(nu=POSITIVE)
-
     @property
     def parameters(self):
         """The degrees of freedom nu, (cluster,)."""

@@ -35,9 +35,6 @@ class Exponential(Univariate):
     closed = True
     collapses_at_ends = True
 
-    def __post_init__(self):
-        self._check_priors(lam=POSITIVE)
-
     @property
     def parameters(self):
         """The rates lam, (cluster,)."""

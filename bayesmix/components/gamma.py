@@ -36,9 +36,6 @@ class Gamma(Univariate):
     alpha: object = None
     beta: object = None
 
-    def __post_init__(self):
-        self._check_priors(alpha=POSITIVE, beta=POSITIVE)
-
     @property
     def parameters(self):
         """Alpha and beta, (cluster,) each."""

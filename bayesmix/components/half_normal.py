@@ -35,9 +35,6 @@ class HalfNormal(Univariate):
     closed = True
     collapses_at_ends = True
 
-    def __post_init__(self):
-        self._check_priors(sigma=POSITIVE)
-
     @property
     def parameters(self):
         """The scales sigma, (cluster,)."""

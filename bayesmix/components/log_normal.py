@@ -36,9 +36,6 @@ class LogNormal(Univariate):
     mu: object = None
     sigma: object = None
 
-    def __post_init__(self):
-        self._check_priors(mu=REAL, sigma=POSITIVE)
-
     @property
     def parameters(self):
         """Mu and sigma, (cluster,) each."""

@@ -52,7 +52,7 @@ class Pareto(Univariate):
         if not 0 < self.m < np.inf:
             raise ValueError(f"m={self.m:g} but Pareto needs a smallest value that is positive and finite.")
         object.__setattr__(self, "m", float(self.m))
-        self._check_priors(alpha=POSITIVE)
+        super().__post_init__()
 
     @property
     def parameters(self):

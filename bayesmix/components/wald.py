@@ -35,9 +35,6 @@ class Wald(Univariate):
     mu: object = None
     lam: object = None
 
-    def __post_init__(self):
-        self._check_priors(mu=POSITIVE, lam=POSITIVE)
-
     @property
     def parameters(self):
         """Mu and lam, (cluster,) each."""
