@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL, Prior, Priors
+from ..priors import POSITIVE, Prior, Priors
 from .base import Parameter
 from .normal import moments
 from .positive import WIDER, changed
