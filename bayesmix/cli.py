@@ -66,7 +66,11 @@ def compare(
     components: Annotated[int, typer.Option("-k", "--components", help="Number of components.")] = 2,
     columns: Annotated[str | None, typer.Option(help="Columns to use, separated by commas; all if not given.")] = None,
     covariance: Annotated[
-        str | None, typer.Option(help="Covariance of mvnormal: full, tied, diag or spherical.", show_default="full")
+        str | None,
+        typer.Option(
+            help="Covariance of mvnormal: full, tied, diag, spherical or a name of mclust such as VEV.",
+            show_default="full",
+        ),
     ] = None,
     engines: Annotated[str, typer.Option(help="Engines to run, separated by commas.")] = "em,nuts,advi",
     output: Output = REPORT,
