@@ -395,9 +395,7 @@ class GaussianMixture(_MixtureEstimator):
 
     def _component(self):
         if not isinstance(self.covariance_type, str) or self.covariance_type not in ALIASES:
-            raise ValueError(
-                f"covariance_type={self.covariance_type!r} is not known; use one of {', '.join(ALIASES)}."
-            )
+            raise ValueError(f"covariance_type={self.covariance_type!r} is not known; use one of {', '.join(ALIASES)}.")
         if self.reg_covar != 0:
             raise ValueError(
                 f"reg_covar={self.reg_covar!r} but nothing is added to the variances here; leave it at 0. Components "

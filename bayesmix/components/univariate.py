@@ -149,7 +149,9 @@ class Univariate(Component):
             value = full_shape(params[p.name], (n_components,), p.name, f"{n_components} components")
             low, high = p.support
             if p.known is not None and np.any(value != p.known):
-                raise ValueError(f"{p.name} is {p.known:g}, a setting of {self}, but it holds {value[value != p.known][0]:g}.")
+                raise ValueError(
+                    f"{p.name} is {p.known:g}, a setting of {self}, but it holds {value[value != p.known][0]:g}."
+                )
             if np.any((value <= low) | (value >= high)):
                 bad = value[(value <= low) | (value >= high)][0]
                 raise ValueError(f"{p.name} must lie between {low:g} and {high:g}, but it holds {bad:g}.")
