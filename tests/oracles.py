@@ -564,7 +564,9 @@ ROWS = [
         "TruncatedNormal",
         bm.TruncatedNormal(lower=-1.0, upper=8.0),
         {"weights": WEIGHTS, "mu": np.array([0.0, 2.0, 7.0]), "sigma": np.array([0.75, 0.75, 1.0])},
-        scipy=lambda p: stats.truncnorm((-1.0 - p["mu"]) / p["sigma"], (8.0 - p["mu"]) / p["sigma"], p["mu"], p["sigma"]),
+        scipy=lambda p: stats.truncnorm(
+            (-1.0 - p["mu"]) / p["sigma"], (8.0 - p["mu"]) / p["sigma"], p["mu"], p["sigma"]
+        ),
         pymc=lambda p: _pymc("TruncatedNormal")({"lower": -1.0, "upper": 8.0, **p}),
         off_support=(-1.5, 8.25),
         pymc_digits=(-np.inf, 1e-6),  # its sqrt(2) is a single

@@ -113,7 +113,7 @@ class Component(ABC):
         """Return users' parameter values as full float arrays, component axis first, or raise `ValueError`."""
 
     def resolved(self, data: Data) -> "Component":
-        """This family with what it leaves to the data, such as a number of categories, stated."""
+        """The family with what it leaves to the data, such as a number of categories, stated."""
         return self
 
     def alternatives(self) -> tuple["Component", ...]:

@@ -15,6 +15,7 @@ from ..priors import (
     InverseWishart,
     Prior,
     Priors,
+    dim,
 )
 from . import incomplete
 from .base import Component, Guard, Parameter, Rows, full_shape
@@ -407,7 +408,7 @@ class MvNormal(Component):
                     f"the prior of {name} is {prior}, whose scale is random: for MvNormal only bm.gibbs takes it, PyMC "
                     "does not."
                 )
-        mu = priors["mu"].variable("mu", dims=("cluster", "feature"))
+        mu = priors["mu"].variable("mu", dims=("cluster", dim("feature")))
         structure: Any = self._structure
         cov, factor = structure.pymc_variable(priors, n_components, n_features)
         matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
