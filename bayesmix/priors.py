@@ -162,9 +162,11 @@ class Prior:
         return _n_features(value for name, value in self.params if (self.family, name) != ("Mixture", "w"))
 
     def variable(self, name: str, **kwargs):
-        """Make the PyMC variable of this prior, in the model whose context is open."""
+        """Make the PyMC variable of this prior, in the model whose context is open; sampled where no value is outside."""
         import pymc as pm
 
+        if self.family == "LogitNormal":  # which PyMC samples as it is
+            kwargs = {"transform": pm.distributions.transforms.logodds} | kwargs
         return getattr(pm, self.family)(name, **self._pymc_kwargs(), **kwargs)
 
     def dist(self, **kwargs):
