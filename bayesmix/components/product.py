@@ -208,7 +208,7 @@ class Product(Component):
         """The pass written for these parts."""
         return self.joined.name
 
-    def resolved(self, data):
+    def resolved(self, data: Any):
         """What each part leaves to its columns, stated."""
         if not hasattr(data, "values"):  # not in memory
             data = Data(np.stack([data.low, data.high]), data.feature, data.named, np.arange(2))
