@@ -130,3 +130,18 @@ def test_em_leaves_the_saddle_of_the_skew_normal():
     fit = bm.em(mixture, x, init=start, guard=None, progressbar=False)
     best = stats.skewnorm.logpdf(x, *stats.skewnorm.fit(x)).sum()
     assert fit.log_likelihood > best - 1e-4 and fit.estimates["alpha"][0] > 2
+
+
+# -- the posterior, through PyTensor -------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_nuts_finds_the_directions_that_em_finds():
+    """With 200 rows the posterior is normal about the estimate but for a fraction of its standard deviation."""
+    rng = np.random.default_rng(6)
+    x = np.concatenate([rng.vonmises(-1.0, 8.0, 100), rng.vonmises(2.0, 4.0, 100)])
+    mixture = bm.Mixture(bm.VonMises(), 2)
+    em = bm.em(mixture, x, uncertainty="laplace", random_seed=1, progressbar=False)
+    nuts = bm.nuts(mixture, x, chains=2, draws=300, tune=300, random_seed=1, progressbar=False)
+    draws = nuts.tree["posterior"]["mu"].values.reshape(-1, 2)
+    order = np.argsort(draws.mean(axis=0))
+    np.testing.assert_array_less(np.abs(draws.mean(axis=0)[order] - em.estimates["mu"]), 0.5 * em.standard_errors["mu"])
+    np.testing.assert_allclose(draws.std(axis=0)[order], em.standard_errors["mu"], rtol=0.25)
