@@ -95,7 +95,7 @@ class SkewNormal(Univariate):
         return params["sigma"]
 
     def sample(self, params, rng):
-        """One value per row of the parameters, (rows, 1): delta |u| + sqrt(1 - delta^2) v of standard normal u and v."""
+        """One value per row of the parameters, (rows, 1): delta abs(u) + sqrt(1 - delta^2) v of standard normal u and v."""
         alpha = params["alpha"]
         u, v = rng.standard_normal((2, *alpha.shape))
         value = (alpha * np.abs(u) + v) / np.sqrt(1.0 + alpha**2)
