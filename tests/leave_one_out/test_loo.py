@@ -48,7 +48,8 @@ def test_a_conjugate_case_is_exact_after_a_repair(counts):
     assert matched.elpd_i.values[40] == pytest.approx(exact[40], abs=0.09)
     assert matched.pareto_k.values[40] < 0.7
     np.testing.assert_allclose(matched.elpd_i.values[~bad], exact[~bad], atol=0.01)
-    assert matched.elpd == pytest.approx(exact.sum(), abs=0.1)
+    # The sum changes by sum(x / mu - 1) = -18 with the mean of mu, whose standard error is 0.21 / sqrt(1400): three of them.
+    assert matched.elpd == pytest.approx(exact.sum(), abs=0.3)
     assert matched.se == pytest.approx(np.sqrt(41) * exact.std(), rel=0.01)
     assert not matched.warning and np.isnan(matched.log_weights.isel(obs=40)).all()
 
