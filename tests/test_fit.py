@@ -41,7 +41,13 @@ def each_draw(draws):
 
 
 # what a fit says of covariances does not depend on how they came about
-SHAPES = [row for row in ROWS if getattr(row.component, "letters", "") not in LETTERED]
+# SciPy's distributions that the oracles make of its parts have no marginals, or a cdf of 1 below their support.
+NO_MARGINALS = ("Multinomial", "ZeroInflated", "Hurdle")
+SHAPES = [
+    row
+    for row in ROWS
+    if getattr(row.component, "letters", "") not in LETTERED and not row.name.startswith(NO_MARGINALS)
+]
 
 
 @pytest.fixture(params=SHAPES, ids=str)
@@ -74,8 +80,13 @@ def test_information_criteria_are_their_formulas(row):
     joint = scipy_log_joint(row, fit.estimates, x)
     rows = np.logaddexp.reduce(joint, axis=1)
     log_likelihood, d = weights @ rows, row.n_features
-    free = {"full": 3 * d * (d + 1) / 2, "tied": d * (d + 1) / 2, "diag": 3 * d, "spherical": 3}
-    own = {"Normal": 6, "Poisson": 3}.get(row.name) or 3 * d + free[row.component.covariance]
+    if isinstance(row.component, bm.MvNormal):
+        free = {"full": 3 * d * (d + 1) / 2, "tied": d * (d + 1) / 2, "diag": 3 * d, "spherical": 3}
+        own = 3 * d + free[row.component.covariance]
+    elif isinstance(row.component, bm.Categorical):
+        own = 3 * (row.params["p"].shape[1] - 1)
+    else:  # numbers, three of each
+        own = 3 * sum(getattr(parameter, "known", None) is None for parameter in row.component.parameters)
     p = 2 + own
     assert fit.n_parameters == p
     assert fit.log_likelihood == pytest.approx(log_likelihood, rel=1e-11)
