@@ -635,10 +635,11 @@ def row_weights_are_repeated_rows(row):
     counts = np.random.default_rng(13).integers(0, 4, size=len(x))
     start = bm.Fit.from_parameters(row.mixture, **row.params)
     for guard in ("default", None):
-        settings = {"init": start, "guard": guard, "max_iter": 20_000, "progressbar": False}
+        settings = {"init": start, "guard": guard, "max_iter": 500 if row.flat else 20_000, "progressbar": False}
         weighted = bm.em(row.mixture, x, weights=counts, **settings)
         repeated = bm.em(row.mixture, np.repeat(x, counts, axis=0), **settings)
-        assert weighted.converged and repeated.converged, f"guard={guard!r}: {weighted.message} {repeated.message}"
+        both = weighted.converged and repeated.converged
+        assert both or row.flat, f"guard={guard!r}: {weighted.message} {repeated.message}"  # flat: no point to end at
         same_estimates(row, weighted.estimates, repeated.estimates, x, f"guard={guard!r}")
         for name in ("log_likelihood", "bic", "icl"):
             assert np.isclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-6), f"{name}, guard={guard!r}"
