@@ -104,10 +104,14 @@ class HurdleBinomial(OfBinomial):
     zeros_are_its_own = False
 
     def pymc_dist(self, params):
-        """Of PyMC's parts, as its other hurdle distributions are made."""
+        """Draws without rejection, which PyMC gives up where a success is rare: nothing, or a first success and those behind it."""
         import pymc as pm
-        import pytensor.tensor as pt
+        import pytensor.tensor
 
-        psi: Any = pt.as_tensor_variable(params["psi"])
-        parts = [pm.DiracDelta.dist(0), pm.Truncated.dist(pm.Binomial.dist(n=self.n, p=params["p"]), lower=1)]
-        return pm.Mixture.dist(pt.stack([1.0 - psi, psi], axis=-1), parts)
+        pt: Any = pytensor.tensor
+        psi, p = (pt.as_tensor_variable(params[name]) for name in ("psi", "p"))
+        # The first success is the j-th trial with odds of a geometric distribution cut at n; the trials behind it are free.
+        u: Any = pm.Uniform.dist(0.0, 1.0, size=p.shape)
+        first = pt.clip(pt.ceil(pt.log1p(u * pt.expm1(self.n * pt.log1p(-p))) / pt.log1p(-p)), 1, self.n)
+        count = 1 + pm.Binomial.dist(n=pt.cast(self.n - first, "int64"), p=p)
+        return pt.where(pt.eq(pm.Bernoulli.dist(psi), 1), count, 0)
