@@ -111,7 +111,7 @@ class HurdleBinomial(OfBinomial):
         pt: Any = pytensor.tensor
         psi, p = (pt.as_tensor_variable(params[name]) for name in ("psi", "p"))
         # The first success is the j-th trial with odds of a geometric distribution cut at n; the trials behind it are free.
-        u: Any = pm.Uniform.dist(0.0, 1.0, size=p.shape)
+        u: Any = pm.Uniform.dist(0, 1, size=p.shape)
         first = pt.clip(pt.ceil(pt.log1p(u * pt.expm1(self.n * pt.log1p(-p))) / pt.log1p(-p)), 1, self.n)
         count = 1 + pm.Binomial.dist(n=pt.cast(self.n - first, "int64"), p=p)
         return pt.where(pt.eq(pm.Bernoulli.dist(psi), 1), count, 0)
