@@ -7,7 +7,6 @@ import pytest
 import bayesmix as bm
 from bayesmix.components.base import Statistics
 from bayesmix.engines.online import recentred
-from bayesmix.likelihood.likelihood import Likelihood
 
 N = 50_000
 
@@ -102,10 +101,9 @@ def test_statistics_are_moved_to_another_pivot_exactly():
     rng = np.random.default_rng(1)
     for component in (bm.MvNormal(), bm.MvNormal(covariance="diag")):
         rows = bm.Mixture(component, 2).check(rng.normal(size=(500, 2)))
-        likelihood = Likelihood(component, rows, 2)
         r = rng.dirichlet([1.0, 1.0], size=500)
         params = [component.initial_params(rows, 2) | {"mu": rng.normal(size=(2, 2))} for _ in range(2)]
-        one, other = (likelihood._given(rows.values, r, p) for p in params)
+        one, other = (component.statistics_given(rows.values, r, p) for p in params)
         moved = recentred(component, Statistics(0.0, *one[1:]), *params)
         for found, expected in zip(moved[1:], other[1:], strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)

@@ -36,7 +36,11 @@ def away_from_any_optimum(function, row):
     return vector + 0.3 * np.random.default_rng(2).standard_normal(len(vector))
 
 
-@pytest.fixture(params=ROWS, ids=str)
+# Families with a Hessian: no kinks, and some parameter that is free.
+SMOOTH = [row for row in ROWS if row.component.smooth and row.component.n_free(3, row.n_features)]
+
+
+@pytest.fixture(params=SMOOTH, ids=str)
 def row(request):
     return request.param
 
@@ -290,7 +294,7 @@ def test_draws_do_not_depend_on_the_number_of_cores(method):
 @pytest.mark.parametrize("method", BOOTSTRAPS)
 def test_row_weights_say_how_many_rows_a_row_stands_for(method):
     """Rows of weight w spread as w rows do, here 200 rows 3 times against 600; 600 replicates know a sd to 2.9 %: 4 sd."""
-    x = ROWS[-1].data(200)
+    x = next(row for row in ROWS if row.name == "Poisson").data(200)
     mixture, settings = bm.Mixture(bm.Poisson(), 1), {"uncertainty": method, "draws": 600, "random_seed": 1, **QUIET}
     weighted = bm.em(mixture, x, weights=np.full(200, 3.0), **settings).standard_errors["mu"]
     repeated = bm.em(mixture, np.repeat(x, 3), **settings).standard_errors["mu"]
