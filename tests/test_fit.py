@@ -41,8 +41,9 @@ def each_draw(draws):
 
 
 # what a fit says of covariances does not depend on how they came about
-# SciPy's distributions that the oracles make of its parts have no marginals, or a cdf of 1 below their support.
-NO_MARGINALS = ("Multinomial", "ZeroInflated", "Hurdle")
+# SciPy's distributions that the oracles make of its parts have no marginals, or a cdf of 1 below their support; Uniform has
+# no parameter that is free, so that its intervals have no width.
+NO_MARGINALS = ("Multinomial", "ZeroInflated", "Hurdle", "Uniform")
 SHAPES = [
     row
     for row in ROWS
