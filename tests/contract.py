@@ -492,6 +492,24 @@ def _z_test(values, expected, label):
     assert abs(z) < SPREAD, f"{label}: {values.mean():.4f}, expected {expected:.4f}, z = {z:.1f}"
 
 
+@promise_if(lambda row: not row.component.multivariate)
+def pymc_draws_have_scipys_cdf(row):
+    import pymc as pm
+
+    n = 5_000
+    labels = np.repeat(np.arange(row.n_components), n)
+    drawn = pm.draw(
+        row.component.pymc_dist({name: value[labels] for name, value in family(row.params).items()}),
+        random_seed=4,
+        mode="FAST_COMPILE",
+    )
+    for k, component in enumerate(row.components()):
+        for x in np.ravel(component.ppf([0.1, 0.3, 0.7])):
+            at_most, expected = np.mean(drawn[labels == k] <= x), component.cdf(x)
+            error = np.sqrt(max(expected * (1.0 - expected), 1e-9) / n)
+            assert abs(at_most - expected) < SPREAD * error, f"component {k}, {x}: {at_most}, expected {expected}"
+
+
 # -- EM ----------------------------------------------------------------------------------------------------------------
 @promise_if(lambda row: row.component.numeric and row.component.smooth and row.component.n_free(1, row.n_features))
 def m_step_climbs(row):

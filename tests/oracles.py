@@ -315,6 +315,15 @@ def _mvnormal(name: str, structure: str, **priors) -> Oracle:
     )
 
 
+def _pymc_hurdle_binomial(p):
+    """Of PyMC's parts, as its other hurdle distributions are made."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    some = pm.Truncated.dist(pm.Binomial.dist(n=12, p=p["p"]), lower=1)
+    return pm.Mixture.dist(pt.stack([1.0 - p["psi"], p["psi"]], axis=-1), [pm.DiracDelta.dist(0), some])
+
+
 def _other_zeros(name: str, component, law, settings=None, **params) -> Oracle:
     """A zero-inflated or hurdle family."""
     settings = settings or {}
@@ -323,7 +332,7 @@ def _other_zeros(name: str, component, law, settings=None, **params) -> Oracle:
         component,
         {"weights": WEIGHTS, "psi": np.array([0.25, 0.75, 0.875])} | {n: np.array(v) for n, v in params.items()},
         scipy=lambda p: OtherZeros(law(p), p["psi"], name.startswith("Hurdle")),
-        pymc=component.pymc_dist if name == "HurdleBinomial" else lambda p: _pymc(name)(settings | p),
+        pymc=_pymc_hurdle_binomial if name == "HurdleBinomial" else lambda p: _pymc(name)(settings | p),
         off_support=(-1.0, 0.5, 2.25),
         impossible=({}, (0.0, -1.0)),
         flat=True,  # the data do not say of which component a zero is
