@@ -38,9 +38,6 @@ class Beta(Univariate):
     alpha: object = None
     beta: object = None
 
-    def __post_init__(self):
-        self._check_priors(alpha=POSITIVE, beta=POSITIVE)
-
     @property
     def parameters(self):
         """Alpha and beta, (cluster,) each."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL
+from ..priors import POSITIVE
 from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
@@ -34,9 +34,6 @@ class Gumbel(Univariate):
 
     mu: object = None
     beta: object = None
-
-    def __post_init__(self):
-        self._check_priors(mu=REAL, beta=POSITIVE)
 
     @property
     def parameters(self):

@@ -34,9 +34,6 @@ class Inflated(Univariate):
     def law(self) -> Law:
         """The law of counts."""
 
-    def __post_init__(self):
-        self._check_priors(**{p.name: p.support for p in self.parameters})
-
     @property
     def parameters(self):
         """Psi and the parameters of the law, (cluster,) each."""

@@ -36,9 +36,6 @@ class Kumaraswamy(Univariate):
     a: object = None
     b: object = None
 
-    def __post_init__(self):
-        self._check_priors(a=POSITIVE, b=POSITIVE)
-
     @property
     def parameters(self):
         """The parameters a and b, (cluster,) each."""

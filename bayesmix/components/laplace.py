@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL
+from ..priors import POSITIVE
 from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
@@ -37,9 +37,6 @@ class Laplace(Univariate):
     mu: object = None
     b: object = None
     smooth = False
-
-    def __post_init__(self):
-        self._check_priors(mu=REAL, b=POSITIVE)
 
     @property
     def parameters(self):

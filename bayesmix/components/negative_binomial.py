@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE
 from .counts import NegativeBinomialLaw
 from .univariate import Univariate
 
@@ -37,9 +36,6 @@ class NegativeBinomial(Univariate):
     mu: object = None
     alpha: object = None
     discrete = True
-
-    def __post_init__(self):
-        self._check_priors(mu=POSITIVE, alpha=POSITIVE)
 
     @property
     def parameters(self):

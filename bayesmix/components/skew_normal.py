@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL, Prior, Priors
+from ..priors import POSITIVE, Prior, Priors
 from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
@@ -42,9 +42,6 @@ class SkewNormal(Univariate):
     mu: object = None
     sigma: object = None
     alpha: object = None
-
-    def __post_init__(self):
-        self._check_priors(mu=REAL, sigma=POSITIVE, alpha=REAL)
 
     @property
     def parameters(self):

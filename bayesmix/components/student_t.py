@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL, Prior, Priors
+from ..priors import POSITIVE, Prior, Priors
 from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
@@ -37,9 +37,6 @@ class StudentT(Univariate):
     nu: object = None
     mu: object = None
     sigma: object = None
-
-    def __post_init__(self):
-        self._check_priors(nu=POSITIVE, mu=REAL, sigma=POSITIVE)
 
     @property
     def parameters(self):

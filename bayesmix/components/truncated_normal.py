@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL
+from ..priors import POSITIVE
 from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
@@ -47,7 +47,7 @@ class TruncatedNormal(Univariate):
 
     def __post_init__(self):
         check_bounds(self, infinite=True)
-        self._check_priors(mu=REAL, sigma=POSITIVE)
+        super().__post_init__()
 
     @property
     def parameters(self):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..arrays import namespace
-from ..priors import POSITIVE, REAL, Prior, Priors
+from ..priors import POSITIVE, Prior, Priors
 from .base import Parameter
 from .univariate import Univariate
 
@@ -40,9 +40,6 @@ class VonMises(Univariate):
     mu: object = None
     kappa: object = None
     closed = True
-
-    def __post_init__(self):
-        self._check_priors(mu=REAL, kappa=POSITIVE)
 
     @property
     def parameters(self):
