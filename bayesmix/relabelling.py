@@ -206,20 +206,21 @@ def _allocations(fit, flat, rows, keep):
 def _match(fit, flat, rows, allocations, whole, total, algorithm, by):
     """Permutations of all draws, and how clear the allocations make the labels: a margin as share of rows or nats."""
     k, best = fit.mixture.n_components, int(np.argmax(total))
-    aligned = ecr(allocations, k, pivot=allocations[best])
+    groups = fit.mixture.component.exchangeable(k)
+    aligned = ecr(allocations, k, pivot=allocations[best], groups=groups)
     if algorithm == "stephens":
-        found = _after(aligned, stephens(apply_permutation(whole, aligned.permutation, axis=2)))
+        found = _after(aligned, stephens(apply_permutation(whole, aligned.permutation, axis=2), groups=groups))
         return _named_by_majority(found), found.margin
-    clear = _after(aligned, ecr(relabel_allocations(allocations, aligned.permutation), k))
+    clear = _after(aligned, ecr(relabel_allocations(allocations, aligned.permutation), k, groups=groups))
     if algorithm == "ecr":
         found = clear
     elif algorithm == "pivot":
         numbers = _numbers(fit.mixture.component, flat)
-        found = pivot(numbers, numbers[best])
+        found = pivot(numbers, numbers[best], groups=groups)
     elif algorithm == "data":
-        found = data_based(allocations, fit.data.filled()[rows], k)
+        found = data_based(allocations, fit.data.filled()[rows], k, groups=groups)
     else:
-        found = ordering(_scalar(fit, flat, by))
+        found = ordering(_scalar(fit, flat, by), groups)
     return _named_by_majority(found), clear.margin
 
 
@@ -285,11 +286,12 @@ def _opinions(fit, flat, rows, found, total) -> np.ndarray:
     some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
     allocations, _, r = _allocations(fit, some, rows, keep=True)
     numbers = _numbers(fit.mixture.component, some)
+    groups = fit.mixture.component.exchangeable(k)
     said = {
-        "ecr": ecr(allocations, k),
-        "stephens": stephens(r),
-        "pivot": pivot(numbers, numbers[int(np.argmax(total[draws]))]),
-        "data": data_based(allocations, fit.data.filled()[rows], k),
+        "ecr": ecr(allocations, k, groups=groups),
+        "stephens": stephens(r, groups=groups),
+        "pivot": pivot(numbers, numbers[int(np.argmax(total[draws]))], groups=groups),
+        "data": data_based(allocations, fit.data.filled()[rows], k, groups=groups),
     }
     return np.array([[agreement(said[a].permutation, said[b].permutation) for b in OPINIONS] for a in OPINIONS])
 

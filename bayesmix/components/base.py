@@ -120,6 +120,10 @@ class Component(ABC):
         """The families that this one stands for: several if a setting is a list, for `bayesmix.sweep`; else itself."""
         return (self,)
 
+    def exchangeable(self, n_components: int) -> np.ndarray:
+        """Which components may change places, (cluster,) of whole numbers: those of the same number, all by default."""
+        return np.zeros(n_components, dtype=int)
+
     # -- the formula ---------------------------------------------------------------------------------------------------
     @abstractmethod
     def log_density(self, x, params: dict):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ..labels import ordering
 from ..likelihood.likelihood import Likelihood
 from .climb import Climb, climb, pass_cost
 from .neighbours import neighbour
@@ -218,7 +219,8 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
 
 
 def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
-    """Order the components by the first entry of their first parameter, the mean of the first column."""
-    name = likelihood.component.parameters[0].name
-    order = np.argsort(run.params[name].reshape(likelihood.n_components, -1)[:, 0], kind="stable")
+    """Order the components that may change places by the first entry of their first parameter, mostly a mean."""
+    component, k = likelihood.component, likelihood.n_components
+    first = run.params[component.parameters[0].name].reshape(k, -1)[:, 0]
+    order = ordering(first[None], component.exchangeable(k)).permutation[0]
     return replace(run, params={key: value[order] for key, value in run.params.items()})

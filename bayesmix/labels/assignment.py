@@ -12,7 +12,7 @@ ENUMERATED = 6  # up to 6! = 720 permutations a matrix product beats 4000 calls 
 CHUNK = 2**21  # doubles held at once (16 MB)
 
 
-def best_assignment(cost):
+def best_assignment(cost, groups=None):
     """Find the cheapest permutation of each draw, and by how much it beats the second cheapest.
 
     perm_s = argmin_p Σ_c cost[s, c, p(c)], exact. For K <= 6 all K! permutations are compared at once, above that each
@@ -26,13 +26,15 @@ def best_assignment(cost):
     ----------
     cost : array_like (draw, label, component)
         Cost of giving raw component j the label c; finite.
+    groups : array_like of int (component,), optional
+        Only components of the same group change places; all of them where it is not given.
 
     Returns
     -------
     perm : ndarray of intp (draw, label)
         ``relabelled[c] = raw[perm[c]]``. Among permutations of equal cost any may be returned: the margin is then 0.
     margin : ndarray (draw,)
-        Cost of the second cheapest permutation minus that of the cheapest, >= 0; inf for one component.
+        Cost of the second cheapest permutation minus that of the cheapest, >= 0; inf where there is one only.
 
     References
     ----------
@@ -45,14 +47,18 @@ def best_assignment(cost):
     if not np.isfinite(cost).all():
         raise ValueError("`cost` has entries that are not finite; clip probabilities away from zero before the log.")
     n_draws, k, _ = cost.shape
+    groups = np.zeros(k, dtype=int) if groups is None else np.asarray(groups)
+    apart = groups[:, None] != groups
     perm = np.empty((n_draws, k), dtype=np.intp)
     margin = np.empty(n_draws)
     per_draw = max(k * k, len(_every_permutation(k)) if k <= ENUMERATED else 0)
     step = max(1, CHUNK // per_draw)
     for start in range(0, n_draws, step):
         part = slice(start, start + step)
-        perm[part] = _enumerate(cost[part]) if k <= ENUMERATED else _hungarian(cost[part])
-        margin[part] = _lightest_cycle(cost[part], perm[part])
+        perm[part] = (
+            _enumerate(cost[part], groups) if k <= ENUMERATED else _hungarian(np.where(apart, np.inf, cost[part]))
+        )
+        margin[part] = _lightest_cycle(cost[part], perm[part], apart)
     return perm, margin
 
 
@@ -60,9 +66,10 @@ def _every_permutation(k):
     return np.array(list(permutations(range(k))), dtype=np.intp)
 
 
-def _enumerate(cost):
+def _enumerate(cost, groups):
     n_draws, k, _ = cost.shape
     every = _every_permutation(k)
+    every = every[np.all(groups[every] == groups, axis=1)]
     chosen = np.zeros((k, k, len(every)))  # 1 where permutation p gives component j the label c
     chosen[np.arange(k), every, np.arange(len(every))[:, None]] = 1.0
     cost = cost - cost.min(axis=2, keepdims=True)  # the same for every permutation; keeps digits
@@ -74,11 +81,12 @@ def _hungarian(cost):
     return np.array([linear_sum_assignment(one)[1] for one in cost], dtype=np.intp)
 
 
-def _lightest_cycle(cost, perm):
+def _lightest_cycle(cost, perm, apart):
     k = perm.shape[1]
     taken = np.take_along_axis(cost, perm[:, None, :], axis=2)  # [s, c, d]: label c takes what label d has now
     weight = taken - np.diagonal(taken, axis1=1, axis2=2)[:, :, None]
     weight[:, np.arange(k), np.arange(k)] = np.inf  # a cycle moves at least two labels
+    weight[:, apart] = np.inf
     for via in range(k):
         np.minimum(weight, weight[:, :, via, None] + weight[:, None, via, :], out=weight)
     return np.maximum(np.diagonal(weight, axis1=1, axis2=2).min(axis=1), 0.0)  # rounding may leave −1e-16

@@ -41,7 +41,7 @@ def chunks(n_draws, per_draw):
     return [slice(start, min(start + step, n_draws)) for start in range(0, n_draws, step)]
 
 
-def iterate(cost_given, perm, max_iter):
+def iterate(cost_given, perm, max_iter, groups=None):
     """Alternate between a reference (from the relabelled draws) and the labels (from the reference), until still.
 
     ``cost_given(perm)`` returns the cost (draw, label, component) against the reference that ``perm`` implies.
@@ -52,12 +52,12 @@ def iterate(cost_given, perm, max_iter):
     n_iter, still = 0, False
     while n_iter < max_iter and not still:
         previous = perm
-        perm, margin = best_assignment(cost_given(perm))
+        perm, margin = best_assignment(cost_given(perm), groups)
         n_iter, still = n_iter + 1, np.array_equal(perm, previous)
     return perm, margin, n_iter, still
 
 
-def central_draw(cost_between, n_draws, n_candidates=10, n_compared=100):
+def central_draw(cost_between, n_draws, groups=None, n_candidates=10, n_compared=100):
     """Index of a draw close to the others, whatever their labels: where an iterative algorithm starts.
 
     Starting from a draw, rather than from the labels as they came, makes the result the same (up to one renaming of
@@ -72,7 +72,7 @@ def central_draw(cost_between, n_draws, n_candidates=10, n_compared=100):
     totals = []
     for candidate in candidates:
         cost = cost_between(candidate, compared)
-        perm, _ = best_assignment(cost)
+        perm, _ = best_assignment(cost, groups)
         totals.append(np.take_along_axis(cost, perm[:, :, None], axis=2).sum())
     return int(candidates[np.argmin(totals)])
 

@@ -9,7 +9,7 @@ from bayesmix.labels.ecr import disagreement
 SMALLEST = 1e-3  # a cluster's standard deviation, in units of the column's, is taken to be at least this
 
 
-def data_based(allocations, x, n_components, max_iter=100):
+def data_based(allocations, x, n_components, max_iter=100, groups=None):
     """Relabel so that the rows of a component lie, in every draw, around the same centre.
 
     Alternates between centres m_c and dispersions s_c, the means over the relabelled draws of a group's mean and
@@ -27,6 +27,8 @@ def data_based(allocations, x, n_components, max_iter=100):
     x : array_like (observation,) or (observation, feature)
     n_components : int
     max_iter : int
+    groups : array_like of int (component,), optional
+        Only components of the same group change places.
 
     Returns
     -------
@@ -68,9 +70,9 @@ def data_based(allocations, x, n_components, max_iter=100):
             _mean_or(apply_permutation(mean, perm, axis=1), 0.0), _mean_or(apply_permutation(sd, perm, axis=1), 1.0)
         )
 
-    one = central_draw(lambda i, draws: disagreement(allocations[draws], allocations[i], n_components), n_draws)
-    perm, _ = best_assignment(cost_of(_mean_or(mean[[one]], 0.0), _mean_or(sd[[one]], 1.0)))
-    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter)
+    one = central_draw(lambda i, draws: disagreement(allocations[draws], allocations[i], n_components), n_draws, groups)
+    perm, _ = best_assignment(cost_of(_mean_or(mean[[one]], 0.0), _mean_or(sd[[one]], 1.0)), groups)
+    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter, groups)
     return Relabelling(perm, margin / x.size, n_iter, "data-based", converged)
 
 

@@ -6,7 +6,7 @@ from bayesmix.labels.assignment import best_assignment, relabel_allocations
 from bayesmix.labels.base import Relabelling, central_draw, check_allocations, chunks, iterate
 
 
-def ecr(allocations, n_components, pivot=None, max_iter=100):
+def ecr(allocations, n_components, pivot=None, max_iter=100, groups=None):
     """Relabel so that each draw's allocations agree with a pivot clustering on as many rows as possible.
 
     perm_s = argmin_p Σ_n 1[z_sn ≠ p(pivot_n)].
@@ -26,6 +26,8 @@ def ecr(allocations, n_components, pivot=None, max_iter=100):
     pivot : array_like of int (observation,), optional
         Clustering to agree with, e.g. of the draw with the highest posterior.
     max_iter : int
+    groups : array_like of int (component,), optional
+        Only components of the same group change places.
 
     Returns
     -------
@@ -43,18 +45,20 @@ def ecr(allocations, n_components, pivot=None, max_iter=100):
         pivot = check_allocations(np.asarray(pivot)[None], n_components)[0]
         if len(pivot) != n_rows:
             raise ValueError(f"`pivot` labels {len(pivot)} rows but `allocations` has {n_rows}.")
-        perm, margin = best_assignment(disagreement(allocations, pivot, n_components))
+        perm, margin = best_assignment(disagreement(allocations, pivot, n_components), groups)
         return Relabelling(perm, margin / n_rows, 1, "ECR", True)
 
     first = allocations[
-        central_draw(lambda one, draws: disagreement(allocations[draws], allocations[one], n_components), n_draws)
+        central_draw(
+            lambda one, draws: disagreement(allocations[draws], allocations[one], n_components), n_draws, groups
+        )
     ]
-    perm, _ = best_assignment(disagreement(allocations, first, n_components))
+    perm, _ = best_assignment(disagreement(allocations, first, n_components), groups)
 
     def cost_given(perm):
         return disagreement(allocations, _most_frequent(allocations, perm), n_components)
 
-    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter)
+    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter, groups)
     return Relabelling(perm, margin / n_rows, n_iter, "ECR (iterative)", converged)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from bayesmix.labels.base import Relabelling
 
 
-def ordering(values):
+def ordering(values, groups=None):
     """Relabel so that one scalar per component increases with the label.
 
     perm_s = argsort_c values[s, c]; ties keep their order.
@@ -17,6 +17,8 @@ def ordering(values):
     ----------
     values : array_like (draw, component)
         A mean, a rate, a weight, ...
+    groups : array_like of int (component,), optional
+        Only components of the same group change places.
 
     Returns
     -------
@@ -31,9 +33,12 @@ def ordering(values):
     values = np.asarray(values, dtype=float)
     if values.ndim != 2 or 0 in values.shape:
         raise ValueError(f"`values` has shape {values.shape}; it needs (draw, component).")
-    perm = np.argsort(values, axis=1, kind="stable")
-    if values.shape[1] == 1:
-        return Relabelling(perm, np.full(len(values), np.inf), 1, "ordering", True)
-    gap = np.diff(np.take_along_axis(values, perm, axis=1), axis=1).min(axis=1)
+    groups = np.zeros(values.shape[1], dtype=int) if groups is None else np.asarray(groups)
+    perm, gap = np.empty(values.shape, dtype=np.intp), np.full(len(values), np.inf)
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group)
+        order = own[np.argsort(values[:, own], axis=1, kind="stable")]
+        perm[:, own] = order
+        gap = np.minimum(gap, np.diff(np.take_along_axis(values, order, axis=1), axis=1).min(axis=1, initial=np.inf))
     spread = values.std()
     return Relabelling(perm, gap / spread if spread > 0 else gap, 1, "ordering", True)

@@ -6,7 +6,7 @@ from bayesmix.labels.assignment import best_assignment
 from bayesmix.labels.base import Relabelling
 
 
-def pivot(parameters, pivot, scale=None):
+def pivot(parameters, pivot, scale=None, groups=None):
     """Relabel so that each draw's parameters are as close as possible to those of a pivot, e.g. the best draw.
 
     perm_s = argmin_p Σ_c Σ_j ((θ_{s,p(c),j} − pivot_cj) / scale_j)².
@@ -26,6 +26,8 @@ def pivot(parameters, pivot, scale=None):
     pivot : array_like (component, parameter)
     scale : float or array_like (parameter,), optional
         Unit of each parameter.
+    groups : array_like of int (component,), optional
+        Only components of the same group change places.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def pivot(parameters, pivot, scale=None):
     cost = np.zeros((len(parameters), len(pivot), len(pivot)))
     for j in range(pivot.shape[1]):  # one parameter at a time: no (draw, component, component, parameter) array
         cost += (parameters[:, None, :, j] - pivot[:, None, j]) ** 2
-    perm, margin = best_assignment(cost)
+    perm, margin = best_assignment(cost, groups)
     best = np.take_along_axis(cost, perm[:, :, None], axis=2).sum(axis=(1, 2))
     second = best + margin
     relative = np.divide(margin, second, out=np.zeros_like(margin), where=(second > 0) & np.isfinite(margin))

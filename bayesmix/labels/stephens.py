@@ -8,7 +8,7 @@ from bayesmix.labels.base import Relabelling, central_draw, chunks, iterate
 SMALLEST = 1e-6  # probabilities are kept at least this far from 0: one row can cost no more than 13.8 nats
 
 
-def stephens(responsibilities, max_iter=100):
+def stephens(responsibilities, max_iter=100, groups=None):
     """Relabel so that the classification probabilities of all draws are close to their mean.
 
     Alternates between q_nc = mean over draws of p_{s,n,perm_s(c)} and
@@ -25,6 +25,8 @@ def stephens(responsibilities, max_iter=100):
     responsibilities : array_like (draw, observation, component)
         Probability of each component for each row in each draw; sums to 1 over components.
     max_iter : int
+    groups : array_like of int (component,), optional
+        Only components of the same group change places.
 
     Returns
     -------
@@ -40,13 +42,13 @@ def stephens(responsibilities, max_iter=100):
         raise ValueError(f"`responsibilities` has shape {p.shape}; it needs (draw, observation, component).")
     n_draws, n_rows, _ = p.shape
 
-    central = central_draw(lambda one, draws: n_rows - _overlap(p[draws], p[one]), n_draws)
-    perm, _ = best_assignment(-_overlap(p, np.asarray(p[central])))
+    central = central_draw(lambda one, draws: n_rows - _overlap(p[draws], p[one]), n_draws, groups)
+    perm, _ = best_assignment(-_overlap(p, np.asarray(p[central])), groups)
 
     def cost_given(perm):
         return -_overlap(p, np.log(np.maximum(_mean_relabelled(p, perm), SMALLEST)))
 
-    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter)
+    perm, margin, n_iter, converged = iterate(cost_given, perm, max_iter, groups)
     return Relabelling(perm, margin / n_rows, n_iter, "Stephens (Kullback-Leibler)", converged)
 
 

@@ -7,7 +7,15 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.optimize import linear_sum_assignment
 
-from bayesmix.labels import agreement, apply_permutation, best_assignment, compose, invert, relabel_allocations
+from bayesmix.labels import (
+    agreement,
+    apply_permutation,
+    best_assignment,
+    compose,
+    invert,
+    ordering,
+    relabel_allocations,
+)
 
 
 def cost_of(cost, perm):
@@ -110,3 +118,22 @@ def test_agreement_does_not_mind_one_renaming_of_all_labels():
     assert agreement(perm, renamed) == 1.0
     renamed[0] = renamed[0][[1, 0, 2]]
     assert agreement(perm, renamed) == 0.9
+
+
+@pytest.mark.parametrize("k", [4, 7])
+def test_only_components_of_a_group_change_places(k):
+    cost, groups = np.random.default_rng(k).normal(size=(20, k, k)), np.arange(k) % 2
+    every = np.array([p for p in permutations(range(k)) if np.all(groups[list(p)] == groups)])
+    total = np.sort(cost[:, np.arange(k), every].sum(axis=2), axis=1)
+    perm, margin = best_assignment(cost, groups)
+    assert_array_equal(groups[perm], np.tile(groups, (20, 1)))
+    assert_allclose(cost_of(cost, perm), total[:, 0], atol=1e-12)
+    assert_allclose(margin, total[:, 1] - total[:, 0], atol=1e-12)
+    alone = best_assignment(cost, np.arange(k))
+    assert_array_equal(alone[0], np.tile(np.arange(k), (20, 1)))
+    assert np.all(alone[1] == np.inf)
+
+
+def test_ordering_sorts_within_groups():
+    perm = ordering(np.array([[3.0, 9.0, 1.0, 5.0]]), [0, 1, 0, 1]).permutation
+    assert_array_equal(perm, [[2, 3, 0, 1]])
