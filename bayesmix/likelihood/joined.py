@@ -139,11 +139,29 @@ def score(a, b, n, first, second):
 """
 
 
-def _module(joined: Joined) -> str:
+@dataclass
+class Lines:
+    """Statements for component k: before all rows, for rows of a block, for its statistics, and for its gradient."""
+
+    prepare: list[str]
+    density: list[str]
+    sums: tuple[list[str], list[str]]  # of the first order, and with Hessians
+    score: list[str]
+    closing: list[str]
+    n_constants: int
+
+
+def lines_of(joined: Joined, first_column: int = 0, first_name: int = 0) -> Lines:
+    """What the pass does for one component, with its columns of the rows from `first_column` on.
+
+    Names of variables are numbered from `first_name`, one number for each segment.
+    """
     constants = 1
-    prepare, density, sums1, sums2, score = [], [], [], [], []
-    for which, (segment, own) in enumerate(zip(joined.segments, joined.slices, strict=True)):
+    prepare, density, sums1, sums2, score, closing = [], [], [], [], [], []
+    for which, (segment, own) in enumerate(zip(joined.segments, joined.slices, strict=True), first_name):
         at = {name: part.start for name, part in own.items()}
+        at["x"] += first_column
+        closing += _symmetric(segment, own)
         if segment.formula is not None:
             kind, p = _Kind(segment.formula, 0), segment.formula.n_parameters
             moved = functools.partial(_moved, which=which, at=at | {"constants": constants}, p=p)
@@ -154,34 +172,43 @@ def _module(joined: Joined) -> str:
             score += [f"d_a[k, {at['a'] + i}] = first[k, {at['first'] + i}]" for i in range(p)]
             constants += len(kind.constants)
             continue
-        lines = _LINES[segment.kernel, segment.missing]
-        parts = lines(segment.n_columns, at, constants)
+        parts = _LINES[segment.kernel, segment.missing](segment.n_columns, at, constants)
         prepare += parts[0]
         density += parts[1]
         sums1 += parts[2]
         sums2 += parts[2]
         score += parts[3]
         constants += 1
+    return Lines(prepare, density, (sums1, sums2), score, closing, constants)
+
+
+def module_of(lines: Lines, sizes: dict[str, int], kinds: tuple[int, ...] = (0,)) -> str:
+    """The module of a pass that does these lines for every component."""
     words: dict[str, Any] = {
-        "n_constants": constants,
-        "first": joined.sizes("first"),
-        "second": joined.sizes("second"),
-        "prepare": _indented(prepare, 2),
-        "density": _indented(density, 3),
+        "n_constants": lines.n_constants,
+        "first": sizes["first"],
+        "second": sizes["second"],
+        "prepare": _indented(lines.prepare, 2),
+        "density": _indented(lines.density, 3),
     }
     version = f"{kernel.VERSION}.{special.VERSION}.{ascent.VERSION}"
-    head = _HEAD.format(version=version, kinds=(0,))
+    head = _HEAD.format(version=version, kinds=kinds)
     head = head[: head.index("@_compiled")].rstrip() + "\n"  # with a score of its own
-    symmetric = [line for s, own in zip(joined.segments, joined.slices, strict=True) for line in _symmetric(s, own)]
     closing = (
-        "\n".join(["    for k in range(n_components):", *(f"        {line}" for line in symmetric)])
-        if symmetric
+        "\n".join(["    for k in range(n_components):", *(f"        {line}" for line in lines.closing)])
+        if lines.closing
         else ""
     )
-    first = _PASS.format(name="first", sums=_indented(sums1, 3), **words)
-    second = _PASS.format(name="second", sums=_indented(sums2, 3), **words)
+    first, second = (
+        _PASS.format(name=name, sums=_indented(sums, 3), **words)
+        for name, sums in zip(("first", "second"), lines.sums, strict=True)
+    )
     second = second.replace("    return log_likelihood, n", f"{closing}\n    return log_likelihood, n")
-    return "".join([head, first, second, _SCORE.format(score=_indented(score, 2))])
+    return "".join([head, first, second, _SCORE.format(score=_indented(lines.score, 2))])
+
+
+def _module(joined: Joined) -> str:
+    return module_of(lines_of(joined), {name: joined.sizes(name) for name in ("first", "second")})
 
 
 def _indented(lines, depth):
