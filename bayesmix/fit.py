@@ -218,6 +218,8 @@ class Fit:
         return "it has no data; pass data= to Fit.from_parameters"
 
     @property
+        if "derived" in self.tree.attrs:
+            return f"it was made from another fit and has no rows of its own ({self.tree.attrs['derived']})"
     def _paths(self):
         return {f"{name}/{variable}" for name, group in self.tree.children.items() for variable in group.data_vars}
 
@@ -274,7 +276,8 @@ class Fit:
         if "log_likelihood" in self.tree.attrs:
             return float(self.tree.attrs["log_likelihood"])
         if "log_likelihood" not in self.tree.children:
-            raise ValueError(f"there is no log-likelihood of this fit: {self.why_no_data}.")
+            why = self.tree.attrs.get("derived", self.why_no_data).rstrip(".")
+            raise ValueError(f"there is no log-likelihood of this fit: {why}.")
         return float(self.tree["log_likelihood"].dataset["x"].sum("obs").mean())
 
     @property
@@ -505,7 +508,64 @@ class Fit:
         TypeError, ValueError
             If n is not a whole number, at least 1, or the seed is none.
         """
-        return prediction.sample(self, n, generator(random_seed))
+        return prediction.sample(self, n, None if data is None else self._rows(data), generator(random_seed))
+
+    # -- some of the columns ------------------------------------------------------------------------------------------------
+    def marginal(self, columns) -> "Fit":
+        """Distribution of some of the columns, whatever the others are: a mixture again, with the same weights.
+
+        Parameters
+        ----------
+        columns : sequence of str or int, or one
+            Their names; numbers where the data had none.
+
+        Returns
+        -------
+        Fit
+            With groups ``point`` and ``posterior`` as far as this fit has them, the parameters restricted at every draw,
+            and ``observed_data``. ``mixture`` is restated: one column of `MvNormal` is `Normal`, one part of a product
+            that part. Groups about the fit to all columns (``log_likelihood``, ``sample_stats``, ``labels``, ``log_prior``,
+            ``posterior_predictive``, ``standard_error``, ``trace``) are left out, priors are the defaults, and there is no
+            BIC: these columns were not fitted by themselves.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such column, all are named, or the family is not closed under marginalisation.
+        """
+        from .conditionals import marginal
+
+        return marginal(self, columns)
+
+    def condition(self, given=None, /, **values) -> "Fit":
+        r"""Distribution of the other columns in rows where some columns have given values: a mixture again.
+
+        .. math:: p(x_a \mid x_b) = \sum_k \pi_k(x_b)\, p(x_a \mid x_b, \theta_k), \qquad
+                  \pi_k(x_b) \propto \pi_k\, p(x_b \mid \theta_k)
+
+        At every draw of a posterior by itself: the values that are given are not used to learn about the parameters.
+
+        Parameters
+        ----------
+        given : mapping, optional
+            Values by column, where a name cannot be written as a keyword or is a number: ``{0: 3.0}``.
+        **values : float
+            ``fit.condition(eruptions=3.0)``.
+
+        Returns
+        -------
+        Fit
+            Without rows; groups and specification as of `marginal`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is no such column, all are given, a value is no finite number or has density zero, or the family is
+            not closed under conditioning.
+        """
+        from .conditionals import condition
+
+        return condition(self, dict(given or {}) | values)
 
     # -- allocations --------------------------------------------------------------------------------------------------------
     def allocation_uncertainty(self, x) -> xr.Dataset:

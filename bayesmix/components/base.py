@@ -208,6 +208,26 @@ class Component(ABC):
         """The pass that EM makes: (x, row weights, log weights, a, b) -> `Statistics`."""
         return kernel_of(self.kernel_for(missing))
 
+    # -- some of the columns -------------------------------------------------------------------------------------------
+    def marginal(self, kept: tuple[int, ...], params: dict) -> tuple["Component", dict]:
+        """Family and parameters of some columns, by their places in order: parameters (..., cluster, ...); NumPy only.
+
+        Raises
+        ------
+        ValueError
+            If the distribution of some of the columns is of no family that is known here.
+        """
+        raise ValueError(
+            f"{self} describes one column, of which there is no part."
+            if not self.multivariate
+            else f"some columns of {self} are of no family that bayesmix knows; MvNormal and products of families have "
+            "marginal and conditional distributions. fit.sample draws whole rows, of which columns can be taken."
+        )
+
+    def conditional(self, given: dict[int, float], params: dict) -> tuple["Component", dict]:
+        """Family and parameters of the other columns, given values by place; shapes and errors as of `marginal`."""
+        return self.marginal((), params)
+
     @abstractmethod
     def initial_params(self, data: Data, n_components: int) -> dict:
         """Parameters at which every component describes all of the data: a place to take first moments about."""

@@ -21,7 +21,10 @@ from . import incomplete
 from .base import Component, Guard, Parameter, Rows, full_shape
 from .covariance import ALIASES, LETTERS, ONE_COLUMN, STRUCTURES, Structure
 from .covariance.base import diagonal_of
-from .normal import _weights, is_empty, midrange, moments, recentre
+from .normal import Normal, _weights, is_empty, midrange, moments, recentre
+
+# what is left of a structure in some of the columns; of those not listed, nothing that is common to the components
+STRUCTURE_OF_COLUMNS = {name: name for name in ("EII", "VII", "EEI", "VEI", "VVI", "EEE", "VEE")} | {"EVI": "VVI"}
 
 
 @dataclass(frozen=True)
@@ -249,6 +252,28 @@ class MvNormal(Component):
     def sample_missing(self, x, gone, params, labels, rng):
         """From the conditional distribution."""
         return incomplete.sample(x, gone, params, labels, rng)
+
+    def marginal(self, kept, params):
+        """Normal again: the entries of mu and cov that belong to these columns."""
+        where = np.asarray(kept)
+        return self._of_columns(params["mu"][..., where], params["cov"][..., where[:, None], where])
+
+    def conditional(self, given, params):
+        """Normal again, with the conditional mean and covariance (Anderson 2003, sec. 2.5)."""
+        d = params["mu"].shape[-1]
+        x, gone = np.zeros((1, d)), np.array([j not in given for j in range(d)])
+        x[0, list(given)] = list(given.values())
+        with_rows = {"mu": params["mu"][..., None, :, :], "cov": params["cov"][..., None, :, :, :]}
+        mean, cov = incomplete.conditional_moments(x, gone, with_rows)
+        return self._of_columns(mean[..., 0, :, :], cov[..., 0, :, :, :])
+
+    def _of_columns(self, mu, cov):
+        """Family and parameters of normal columns with these moments: one column is `Normal`."""
+        if mu.shape[-1] == 1:
+            return Normal(), {"mu": mu[..., 0], "sigma": np.sqrt(cov[..., 0, 0])}
+        letters = STRUCTURE_OF_COLUMNS.get(self.letters, "VVV")
+        name = next((word for word, own in ALIASES.items() if own == letters), letters)
+        return MvNormal(covariance=name), {"mu": mu, "cov": 0.5 * (cov + np.swapaxes(cov, -1, -2))}
 
     def cdf(self, x, params):
         """P(X_1 <= x_1, ..., X_D <= x_D) for each component, by SciPy's quasi-Monte Carlo, to about 1e-5."""

@@ -298,6 +298,34 @@ class Product(Component):
         """Quantiles of the parts, column by column."""
         return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self._each(params)], axis=-1)
 
+    def marginal(self, kept, params):
+        """Those of the parts that have a column left."""
+        return self._of_parts(params, {j: None for j in range(self._slices[-1].stop) if j not in kept})
+
+    def conditional(self, given, params):
+        """Those of the parts that have a column left: values given in other parts say nothing about them."""
+        return self._of_parts(params, given)
+
+    def _of_parts(self, params, dropped):
+        """Parts without the columns at these places, given their values where they have one; a part by itself if it is one."""
+        found = []
+        for (part, theirs), own in zip(self._each(params), self._slices, strict=True):
+            gone = {j - own.start: value for j, value in dropped.items() if own.start <= j < own.stop}
+            kept = tuple(j for j in range(own.stop - own.start) if j not in gone)
+            if not kept:
+                continue
+            component = part.component
+            if gone and None in gone.values():
+                component, theirs = component.marginal(kept, theirs)
+            elif gone:
+                component, theirs = component.conditional(gone, theirs)
+            columns = None if part.columns is None else tuple(part.columns[j] for j in kept)
+            found.append((Part(part.name, component, columns), theirs))
+        if len(found) == 1:
+            return found[0][0].component, found[0][1]
+        made = Product.of(tuple(part for part, _ in found))
+        return made, {name: value for part, own in found for name, value in made._named(part, own).items()}
+
     def marginal_cdf(self, x, params, feature):
         """That of the part that the column belongs to."""
         part, at = self._of_feature(feature)

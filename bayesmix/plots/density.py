@@ -43,8 +43,11 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
     matplotlib.figure.Figure
     """
     data = fit.data
-    if data.n_obs == 0:
-        raise ValueError(f"there is nothing to draw this fit over: {fit.why_no_data}.")
+    if data.n_obs == 0 and (data.n_features > 1 or "derived" not in fit.tree.attrs):
+        raise ValueError(
+            f"there is nothing to draw this fit over: {fit.why_no_data}."
+            + (" Draw one column of it, fit.marginal([...]).plot()." if "derived" in fit.tree.attrs else "")
+        )
     columns = _columns(data, features)
     n = len(columns)
     size = figsize or ((6.4, 4.0) if n == 1 else (6.0, 4.8) if n == 2 else (1.9 * n + 0.6, 1.9 * n + 0.6))
@@ -55,7 +58,8 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
             axes = figure.add_subplot()
             axes.set_title(heading, loc="left")
         if data.n_features == 1:
-            draw_histogram(axes, fit)
+            if data.n_obs > 0:
+                draw_histogram(axes, fit)
             draw_curve(axes, fit, ci_prob=ci_prob)
             label_density(axes, fit, axis_label(data, 0, units))
             figure.legend(loc="outside right upper")
@@ -118,7 +122,7 @@ def points_on(fit: Fit, feature: int = 0) -> np.ndarray:
     x = fit.data.values[:, feature]
     own = {name: value for name, value in fit.estimates.items() if name != "weights"}
     low, high = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.002, 0.998))
-    low, high = min(low.min(), np.nanmin(x)), max(high.max(), np.nanmax(x))
+    low, high = min(low.min(), np.nanmin(x, initial=np.inf)), max(high.max(), np.nanmax(x, initial=-np.inf))
     if fit.mixture.component.discrete:
         step = max(1, int((high - low) // 2000))
         return np.arange(np.floor(low), np.ceil(high) + 1, step)
