@@ -14,7 +14,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -51,17 +51,19 @@ class Data:
 
     Attributes
     ----------
-    values : ndarray (obs, feature)
+    values : ndarray (obs, feature + given)
         The observations: float64, C-contiguous, finite or, where a cell is missing, NaN. Not a copy when the input was
-        all that already.
+        all that already. Behind the columns that are modelled stand those that components condition on.
     feature : tuple
-        Names of the columns as str, or 0, 1, ... when the input had none.
+        Names of the columns that are modelled as str, or 0, 1, ... when the input had none.
     named : bool
         Whether the input carried names of columns.
     obs : ndarray (obs,)
         Labels of the rows: the index of a frame, the coordinate of an xarray object, otherwise 0, 1, ...
     weights : ndarray (obs,) or None
         How often each row counts; None when every row counts once.
+    given : tuple
+        Names of the columns that components condition on (`bayesmix.components.base`), which are no features.
     """
 
     values: np.ndarray
@@ -69,6 +71,7 @@ class Data:
     named: bool
     obs: np.ndarray
     weights: np.ndarray | None = None
+    given: tuple = ()
 
     @property
     def n_obs(self) -> int:
@@ -77,8 +80,13 @@ class Data:
 
     @property
     def n_features(self) -> int:
-        """Number of columns."""
-        return self.values.shape[1]
+        """Number of columns that are modelled."""
+        return self.values.shape[1] - len(self.given)
+
+    @property
+    def modelled(self) -> np.ndarray:
+        """The columns that are modelled, (obs, feature)."""
+        return self.values[:, : self.n_features] if self.given else self.values
 
     @property
     def total_weight(self) -> float:
@@ -88,44 +96,72 @@ class Data:
     @functools.cached_property
     def missing(self) -> bool:
         """Are there missing cells?"""
-        return any(np.isnan(self.values[i : i + _BLOCK]).any() for i in range(0, self.n_obs, _BLOCK))
+        return any(np.isnan(self.modelled[i : i + _BLOCK]).any() for i in range(0, self.n_obs, _BLOCK))
 
     @functools.cached_property
     def informative(self) -> np.ndarray:
         """Which rows (obs,) have a cell that is not missing."""
-        return ~np.isnan(self.values).all(axis=1)
+        return ~np.isnan(self.modelled).all(axis=1)
 
     def observed(self) -> "Data":
         """Make the data of the rows that have a cell which is not missing: the others say nothing."""
         return self.take(np.flatnonzero(self.informative)) if self.missing and not self.informative.all() else self
 
     def filled(self) -> np.ndarray:
-        """Values with the mean of their column in place of missing cells."""
+        """What is modelled, with the mean of their column in place of missing cells."""
+        values = self.modelled
         if not self.missing:
-            return self.values
-        known, weights = ~np.isnan(self.values), np.ones(self.n_obs) if self.weights is None else self.weights
-        unit = np.where(known, np.abs(self.values), 0.0).max(axis=0)
+            return values
+        known, weights = ~np.isnan(values), np.ones(self.n_obs) if self.weights is None else self.weights
+        unit = np.where(known, np.abs(values), 0.0).max(axis=0)
         unit[unit == 0] = 1.0  # so that no sum overflows
         total = weights @ known
-        mean = weights @ np.where(known, self.values / unit, 0.0) / np.where(total > 0, total, 1.0) * unit
-        return np.where(known, self.values, mean)
+        mean = weights @ np.where(known, values / unit, 0.0) / np.where(total > 0, total, 1.0) * unit
+        return np.where(known, values, mean)
 
     def take(self, rows: np.ndarray) -> "Data":
         """Make the data of some rows only, given by their positions."""
         weights = None if self.weights is None else self.weights[rows]
-        return Data(np.ascontiguousarray(self.values[rows]), self.feature, self.named, self.obs[rows], weights)
+        return replace(self, values=np.ascontiguousarray(self.values[rows]), obs=self.obs[rows], weights=weights)
 
     def copied(self) -> "Data":
         """Make a copy that no later change of the input reaches."""
-        return Data(self.values.copy(), self.feature, self.named, self.obs.copy(), copy.copy(self.weights))
+        return replace(self, values=self.values.copy(), obs=self.obs.copy(), weights=copy.copy(self.weights))
 
     def reweighted(self, weights: np.ndarray) -> "Data":
         """Make the same rows with other weights."""
-        return Data(self.values, self.feature, self.named, self.obs, weights)
+        return replace(self, weights=weights)
+
+    def arranged(self, modelled: Sequence[int], given: Sequence[int] = ()) -> "Data":
+        """Make the data with the columns at these places modelled, and behind them those that are given.
+
+        Raises
+        ------
+        ValueError
+            If a given column has missing cells.
+        """
+        order, labels = [*modelled, *given], self.feature + self.given
+        same = order == list(range(self.values.shape[1]))
+        values = self.values if same else np.ascontiguousarray(self.values[:, order])
+        feature, names = tuple(labels[j] for j in modelled), tuple(labels[j] for j in given)
+        for j, name in enumerate(names, len(feature)):
+            rows = np.flatnonzero(np.isnan(values[:, j]))
+            if rows.size:
+                first = ", ".join(map(str, rows[:5])) + (", ..." if len(rows) > 5 else "")
+                raise ValueError(
+                    f"{_label(name)} is given, not modelled, so that it must be known in every row, but it is missing in "
+                    f"{_count(len(rows), 'row')}, counted from 0: {first}. Fill these cells in, or drop the rows."
+                )
+        return replace(self, values=values, feature=feature, given=names)
 
 
 def as_data(
-    data: Any, *, weights: Any = None, feature: Iterable[str] | Iterable[int] | None = None, missing: bool = False
+    data: Any,
+    *,
+    weights: Any = None,
+    feature: Iterable[str] | Iterable[int] | None = None,
+    missing: bool = False,
+    given: tuple = (),
 ) -> Data:
     """Read observations from any array, frame or list, and check them.
 
@@ -144,6 +180,8 @@ def as_data(
         expected column a number is one observation.
     missing : bool
         Read NaN, None, NA and masked cells as missing; otherwise they are an error.
+    given : tuple
+        Labels of columns that are not modelled, if they are there: these may hold any number.
 
     Returns
     -------
@@ -173,7 +211,14 @@ def as_data(
         )
     table, labels = _select(table, wanted)
     values = _numbers(table, labels)
-    _check_finite(values, labels, table.drop_hint, missing)
+    modelled = [j for j, label in enumerate(labels) if label not in given]
+    some = len(modelled) < len(labels)
+    _check_finite(
+        values[:, modelled] if some else values,
+        tuple(labels[j] for j in modelled) if some else labels,
+        table.drop_hint,
+        missing,
+    )
     return Data(
         values=values,
         feature=labels,
@@ -213,7 +258,7 @@ class _Table:
 def _read(data: Any, *, wanted: tuple | None = None, what: str = "data") -> _Table:
     """Find the columns, their names and the labels of the rows, whichever library the data come from."""
     if isinstance(data, Data):
-        return _Table(data.values, data.feature if data.named else None, data.obs)
+        return _Table(data.values, data.feature + data.given if data.named else None, data.obs)
     if _is_a(data, "pandas", "DataFrame", "Series"):
         return _read_pandas(data)
     if _is_a(data, "polars", "DataFrame", "Series"):
@@ -651,7 +696,7 @@ def check_missing(data: Data, family: Any) -> None:
     if not data.missing:
         return
     if not family.takes_missing:
-        cells = np.isnan(data.values)
+        cells = np.isnan(data.modelled)
         rows = np.flatnonzero(cells.any(axis=1))
         raise ValueError(
             f"{_family_name(family)} takes no missing cells: "
@@ -668,8 +713,8 @@ def check_missing(data: Data, family: Any) -> None:
 def refuse_missing(data: Data, engine: str) -> None:
     """Raise ValueError if there are missing cells, for an engine that has no likelihood for them."""
     if data.missing:
-        cells = int(np.isnan(data.values).sum())
-        rows = int(np.isnan(data.values).any(axis=1).sum())
+        cells = int(np.isnan(data.modelled).sum())
+        rows = int(np.isnan(data.modelled).any(axis=1).sum())
         raise ValueError(
             f"{engine} needs complete rows, but {_count(cells, 'cell is', 'cells are')} missing, in {_count(rows, 'row')}; "
             "bm.em, bm.nuts, bm.laplace and bm.advi take them as they are."
@@ -678,15 +723,16 @@ def refuse_missing(data: Data, engine: str) -> None:
 
 def check_counts(data: Data, family: Any) -> None:
     """Raise ValueError unless every value is a whole number, 0 or more."""
-    negative = data.values < 0
-    fractional = data.values != np.floor(data.values)
+    values = data.modelled
+    negative = values < 0
+    fractional = values != np.floor(values)
     bad = negative | fractional
     if not bad.any():
         return
     row, j = (int(i) for i in np.argwhere(bad)[0])
     raise ValueError(
-        f"{_family_name(family)} is for counts, 0, 1, 2, ...; of {data.values.size} values {negative.sum()} are "
-        f"negative and {fractional.sum()} are fractional, first {data.values[row, j]:g} "
+        f"{_family_name(family)} is for counts, 0, 1, 2, ...; of {values.size} values {negative.sum()} are "
+        f"negative and {fractional.sum()} are fractional, first {values[row, j]:g} "
         f"in row {row} of {_label(data.feature[j])}. Use a continuous family, such as bm.Normal, or pass the counts."
     )
 
@@ -831,8 +877,8 @@ def _dependent_columns(standardised: np.ndarray, magnitude: np.ndarray) -> dict[
 def _counted_rows(data: Data) -> np.ndarray:
     """Rows of positive weight."""
     if data.weights is None or data.weights.all():
-        return data.values
-    return data.values[data.weights > 0]
+        return data.modelled
+    return data.modelled[data.weights > 0]
 
 
 def _family_name(family: Any) -> str:
@@ -865,7 +911,7 @@ def namespace(*arrays: Any) -> Any:
 
         if any(isinstance(array, Variable) for array in arrays):
             return _pytensor_namespace()
-    if any(isinstance(array, expressions.Expression) for array in arrays):
+    if any(isinstance(array, expressions.Expression | expressions.Row) for array in arrays):
         return _TRACED
     return NUMPY
 

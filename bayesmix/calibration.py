@@ -251,7 +251,7 @@ def calibrate(
     try:
         with display(progressbar) as progress:
             for i in track(progress, range(int(n)), "calibration"):
-                x = Data(sets[i], design.feature, design.named, design.obs, None)
+                x = replace(design, values=sets[i], weights=None)
                 truth = {name: value[i] for name, value in truths.items()}
                 try:
                     fit = engine(fixed, x, random_seed=int(seeds[i]), progressbar=False, **options)
@@ -313,11 +313,12 @@ def from_prior(mixture: Mixture, design: Data, n: int, rng: np.random.Generator)
     model = mixture.to_pymc(design)
     drawn: Any = pm.draw([model[name] for name in names], draws=n, random_seed=int(rng.integers(2**31 - 1)))
     truths = dict(zip(names, (np.asarray(value) for value in drawn), strict=True))
-    sets = np.empty((n, design.n_obs, design.n_features))
+    sets = np.repeat(design.values[None], n, axis=0)
     for i in range(n):
         labels = rng.choice(mixture.n_components, size=design.n_obs, p=truths["weights"][i])
         own = {name: truths[name][i][labels] for name in names[1:]}
-        sets[i] = mixture.component.sample(own, rng)
+        given = design.values[:, design.n_features :]
+        sets[i][:, : design.n_features] = mixture.component.sample_rows(own, rng, given)
     return truths, sets
 
 

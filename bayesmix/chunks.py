@@ -9,7 +9,7 @@ import functools
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,10 +40,11 @@ class Streamed:
     sample: Data  # some rows, drawn at random, with their row numbers as labels
     table: Data | None = None  # all rows, distinct ones weighted, if they repeat so much that these are few
     log_base_measure: float = 0.0  # of all rows; see `bayesmix.components.base.Rows`
+    given: tuple = ()  # columns that components condition on
 
     @property
     def n_features(self) -> int:
-        """Number of columns."""
+        """Number of columns that are modelled."""
         return len(self.feature)
 
     def observed(self) -> "Streamed":
@@ -52,7 +53,7 @@ class Streamed:
 
     def without_rows(self) -> Data:
         """Data without rows, with the names of the columns: what a fit keeps."""
-        return Data(np.empty((0, self.n_features)), self.feature, self.named, np.arange(0), None)
+        return replace(self.sample.take(np.arange(0)), obs=np.arange(0), weights=None)
 
 
 # -- sources -----------------------------------------------------------------------------------------------------------------
@@ -75,11 +76,20 @@ class Source(ABC):
     n_features: int
     names: tuple | None = None
     weights: np.ndarray = NO_WEIGHTS
+    order: list | None = None  # the order in which a visit gets the columns, where it is another
 
     @property
     def feature(self) -> tuple:
         """Labels of the columns."""
         return tuple(range(self.n_features)) if self.names is None else self.names
+
+    def arrange(self, component: Component) -> Data:
+        """From now on hand out columns in the order of this family; data without rows that say which they are."""
+        modelled, given = component.places(self.feature, self.names is not None)
+        order = [*modelled, *given]
+        self.order = None if order == list(range(self.n_features)) else order
+        empty = np.empty((0, self.n_features))
+        return Data(empty, self.feature, self.names is not None, np.arange(0)).arranged(modelled, given)
 
     def weigh(self, weights: np.ndarray) -> None:
         """Give each row a weight."""
@@ -102,7 +112,7 @@ class Source(ABC):
             start += len(block)
             if start > self.n_obs:
                 break
-            total = fold_block(block, start - len(block), own, visit, add, total, buffer)
+            total = fold_block(block, start - len(block), own, visit, add, total, buffer, self.order)
         if start != self.n_obs:
             held = f"{start} rows" if start < self.n_obs else "more rows"
             raise ValueError(
@@ -112,8 +122,8 @@ class Source(ABC):
         return total
 
 
-def fold_block(block, start, weights, visit, add, total, buffer):
-    """Fold over one block, in pieces that are float64: slices of it, or copies in the buffer."""
+def fold_block(block, start, weights, visit, add, total, buffer, order=None):
+    """Fold over one block, in pieces that are float64: slices of it, or copies in the buffer, or of columns in an order."""
     n_features = block.shape[1]
     step = len(buffer) // n_features
     direct = block.dtype == np.float64 and block.flags.c_contiguous
@@ -124,6 +134,7 @@ def fold_block(block, start, weights, visit, add, total, buffer):
         else:
             piece = buffer[: part.size].reshape(part.shape)
             np.copyto(piece, part, casting="unsafe")
+        piece = piece if order is None else np.ascontiguousarray(piece[:, order])
         found = visit(piece, start + i, weights[i : i + step])
         total = found if total is None else add(total, found)
     return total
@@ -338,29 +349,32 @@ class Looking:
 
     def __call__(self, values: np.ndarray, start: int, weights: np.ndarray) -> Found:
         """Find all there is to find in a piece."""
-        n, d = values.shape
+        n, g = len(values), len(self.component.given)
+        d = values.shape[1] - g
         first, last = np.searchsorted(self.wanted, (start, start + n))
         rows = self.wanted[first:last]
         picked = [(rows, values[rows - start], weights[rows - start] if weights.size else weights)]
         x, w = (values, weights) if weights.size == 0 else (values[weights > 0], weights[weights > 0])
-        if not np.isfinite(values).all():
-            nothing = np.full(d, np.nan)
+        if not (np.isfinite(values[:, :d]).all() and not np.isnan(values[:, d:]).any()):
+            nothing, missing, infinite = np.full(d, np.nan), np.isnan(values), np.isinf(values)
+            infinite[:, d:] = False
             return Found(
-                n, len(x), 0.0, _flaws(np.isnan(values), start), _flaws(np.isinf(values), start), (0, 0, None), nothing,
-                nothing, np.empty((0, d)), nothing, np.zeros((d, d)), np.empty((0, d)), [], None, 0.0,
+                n, len(x), 0.0, _flaws(missing, start), _flaws(infinite, start), (0, 0, None), nothing,
+                nothing, np.empty((0, d + g)), nothing, np.zeros((d, d)), np.empty((0, d + g)), [], None, 0.0,
             )  # fmt: skip
-        none = ([0] * d, 0, [])
+        none = ([0] * (d + g), 0, [])
         if len(x) == 0:
             low, high = np.full(d, np.inf), np.full(d, -np.inf)
-            empty = np.empty((0, d))
+            empty = np.empty((0, d + g))
             return Found(
                 n, 0, 0.0, none, none, (0, 0, None), low, high, empty, np.zeros(d), np.zeros((d, d)), empty, picked,
                 (empty, NO_WEIGHTS), 0.0,
             )  # fmt: skip
         total = float(len(x)) if w.size == 0 else float(w.sum())
-        lowest, highest = x.argmin(axis=0), x.argmax(axis=0)
-        pivot = x[0].copy()
-        centred = x - pivot
+        own = x[:, :d]
+        lowest, highest = own.argmin(axis=0), own.argmax(axis=0)
+        pivot = own[0].copy()
+        centred = own - pivot
         weighted = centred if w.size == 0 else centred * w[:, None]
         shift = weighted.sum(axis=0) / total
         scatter = weighted.T @ centred - total * np.outer(shift, shift)
@@ -369,10 +383,11 @@ class Looking:
             table = distinct(x, w)
             table = None if table is None or len(table[0]) > TABLE_ROWS else table
         base = 0.0
-        if self.component.discrete and not (np.any(x < 0) or np.any(x != np.floor(x))):
-            base = self.component.rows(Data(x, tuple(range(d)), False, np.empty(0), w if w.size else None))[2]
+        if self.component.discrete and not (np.any(own < 0) or np.any(own != np.floor(own))):
+            rows = Data(x, tuple(range(d)), False, np.empty(0), w if w.size else None, self.component.given)
+            base = self.component.rows(rows)[2]
         return Found(
-            n, len(x), total, none, none, self._not_counts(values, start), x[lowest, range(d)], x[highest, range(d)],
+            n, len(x), total, none, none, self._not_counts(values[:, :d], start), own[lowest, range(d)], own[highest, range(d)],
             x[np.concatenate([lowest, highest])], pivot + shift, scatter, _some_distinct(x, self.n_distinct), picked,
             table, base,
         )  # fmt: skip
@@ -474,29 +489,28 @@ def look(mixture: Mixture, source: Source, rng: np.random.Generator, n_sample: i
     else:
         drawn = [np.sort(ahead.choice(source.n_obs, n_sample, replace=False)) for _ in range(2)]
     wanted = functools.reduce(np.union1d, drawn)
+    labels = source.arrange(component)
     found: Found = source.fold(Looking(component, max(k, 2), wanted), add_found)
     hint = "data[np.isfinite(data).all(axis=1)]"
     for missing, flaws in ((True, found.missing), (False, found.infinite)):
         if flaws[1]:
-            raise not_finite(missing, np.array(flaws[0]), flaws[1], np.array(flaws[2]), source.feature, hint)
+            columns = labels.feature + labels.given
+            raise not_finite(missing, np.array(flaws[0]), flaws[1], np.array(flaws[2]), columns, hint)
     picked = sorted(found.picked, key=lambda part: part[0][0] if len(part[0]) else -1)  # workers add up in any order
     weights = [part[2] for part in picked]
-    sample = Data(
-        np.concatenate([part[1] for part in picked]),
-        source.feature,
-        source.names is not None,
-        np.concatenate([part[0] for part in picked]),
-        np.concatenate(weights) if source.weights.size else None,
+    sample = replace(
+        labels,
+        values=np.concatenate([part[1] for part in picked]),
+        obs=np.concatenate([part[0] for part in picked]),
+        weights=np.concatenate(weights) if source.weights.size else None,
     )
     table = None
     if found.table is not None and 4 * len(found.table[0]) <= found.n_counted:
-        table = Data(
-            found.table[0], source.feature, source.names is not None, np.arange(len(found.table[0])), found.table[1]
-        )
+        table = replace(labels, values=found.table[0], obs=np.arange(len(found.table[0])), weights=found.table[1])
     total = found.total_weight
     streamed = Streamed(
-        source.n_obs, total, source.feature, source.names is not None, found.low, found.high, found.mean,
-        found.scatter / total, sample, table, found.log_base_measure,
+        source.n_obs, total, labels.feature, labels.named, found.low, found.high, found.mean,
+        found.scatter / total, sample, table, found.log_base_measure, labels.given,
     )  # fmt: skip
     _check(mixture, streamed, found)
     return streamed
@@ -524,7 +538,7 @@ def _check(mixture: Mixture, streamed: Streamed, found: Found) -> None:
         else streamed.sample.values[streamed.sample.weights > 0]
     )
     rows = np.concatenate([sample, found.extreme, found.some, *([] if found.table is None else found.table[:1])])
-    seen = Data(rows, streamed.feature, streamed.named, np.arange(len(rows)))
+    seen = replace(streamed.sample, values=rows, obs=np.arange(len(rows)), weights=None)
     try:
         component.check_data(seen, k)
     except ValueError:
@@ -546,7 +560,7 @@ def _matched_rows_pass(component, k, streamed) -> bool:
     """
     d = streamed.n_features
     variance = np.diag(streamed.covariance)
-    if d == 1 or np.any(variance <= 0):
+    if d == 1 or streamed.given or np.any(variance <= 0):
         return False
     correlation = streamed.covariance / np.sqrt(np.outer(variance, variance))
     value, vector = np.linalg.eigh(correlation)

@@ -136,6 +136,7 @@ class ChunksOnWorkers(Source):
                 self.n_features,
                 visit,
                 add,
+                self.order,
                 pure=False,
             )
             for group in self._groups
@@ -169,7 +170,7 @@ class ChunksOnWorkers(Source):
         return sorted(groups)
 
 
-def fold_chunks(chunks, weights, starts, sizes, n_features, visit, add):
+def fold_chunks(chunks, weights, starts, sizes, n_features, visit, add, order=None):
     """Fold over the chunks of one worker; see `Source.fold`."""
     total, buffer = None, np.empty(_rows_of_piece(n_features) * n_features)
     for chunk, own, start, size in zip(chunks, weights, starts, sizes, strict=True):
@@ -178,5 +179,5 @@ def fold_chunks(chunks, weights, starts, sizes, n_features, visit, add):
             raise ValueError(
                 f"the chunk that begins at row {start} has shape {block.shape}, but ({size}, {n_features}) was expected."
             )
-        total = fold_block(block, start, own, visit, add, total, buffer)
+        total = fold_block(block, start, own, visit, add, total, buffer, order)
     return total

@@ -164,6 +164,26 @@ def parameter(i: int) -> Expression:
     return _node("parameter", (i,), False, True)
 
 
+class Row:
+    """Columns of a row, to be taken apart as an array (..., column) is: ``x[..., :1]``, ``x[..., 2]``.
+
+    One column is an `Expression`, which stands for an array with an axis of length 1 and without it alike.
+    """
+
+    def __init__(self, columns):
+        self.columns = tuple(columns)
+
+    def __getitem__(self, key):
+        at = key[-1] if isinstance(key, tuple) else key
+        found = self.columns[at]
+        if isinstance(found, Expression):
+            return found
+        return found[0] if len(found) == 1 else Row(found)
+
+    def __len__(self):
+        return len(self.columns)
+
+
 def make(operation: str, *arguments: Any) -> Expression:
     """An operation on expressions or numbers; constants are folded."""
     nodes = tuple(constant(argument) for argument in arguments)

@@ -83,11 +83,11 @@ class Fit:
         if standard_error is not None:
             tree["standard_error"] = _dataset(mixture, standard_error, (), coords)
         shape, dims = (
-            (data.values, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
+            (data.modelled, ("obs", "feature")) if mixture.component.multivariate else (data.values[:, 0], ("obs",))
         )
         tree["observed_data"] = xr.Dataset({"x": (dims, shape)}, coords={d: coords[d] for d in dims})
-        if data.weights is not None:
-            tree["constant_data"] = xr.Dataset({"row_weights": (("obs",), data.weights)}, coords={"obs": coords["obs"]})
+        if (constants := constant_data(data)) is not None:
+            tree["constant_data"] = constants
         if trace is not None:
             tree["trace"] = xr.Dataset({"objective": (("iteration",), trace)})
         if starts is not None:
@@ -98,7 +98,8 @@ class Fit:
         tree.attrs = {
             **(attrs or {}),
             "n_parameters": int(likelihood),
-            "feature_names": json.dumps([name if isinstance(name, str) else int(name) for name in data.feature]),
+            "feature_names": _labels(data.feature),
+            "given_names": _labels(data.given),
             "named_features": int(data.named),
             "mixture": json.dumps(mixture.to_dict()),
             "created_by": f"bayesmix {__version__}",
@@ -154,8 +155,9 @@ class Fit:
         point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
         attrs = {"engine": "parameters", "converged": 1, "message": "Parameters as given."}
         if data is None:
-            d = mixture.component.n_features_of(point)
-            checked = Data(np.empty((0, d)), tuple(range(d)), False, np.arange(0), None)
+            d, given = mixture.component.n_features_of(point), mixture.component.given
+            free = tuple(j for j in range(d + len(given)) if j not in given)[:d]
+            checked = Data(np.empty((0, d + len(given))), free, False, np.arange(0), None, given)
         else:
             checked = mixture.check(data)
             from .likelihood.likelihood import Likelihood
@@ -189,13 +191,14 @@ class Fit:
         """The data of the fit, (obs, feature), with names and row weights; without rows if they were not in memory."""
         x = self.tree["observed_data"].dataset["x"]
         values = np.ascontiguousarray(x.values if x.ndim == 2 else x.values[:, None])
-        weights = (
-            self.tree["constant_data"].dataset["row_weights"].values
-            if "constant_data/row_weights" in self._paths
-            else None
-        )
+        paths = self._paths
+        constants = self.tree["constant_data"].dataset if "constant_data" in self.tree.children else {}
+        weights = constants["row_weights"].values if "constant_data/row_weights" in paths else None
         feature = tuple(json.loads(self.tree.attrs["feature_names"]))
-        return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights)
+        given = tuple(json.loads(self.tree.attrs.get("given_names", "[]")))
+        if given:
+            values = np.concatenate([values, constants["given"].values], axis=1)
+        return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights, given)
 
     @property
     def n_obs(self) -> int:
@@ -215,11 +218,11 @@ class Fit:
                 "it was fitted to data that are not in memory and keeps no rows; give it some of them with "
                 "bm.Fit.from_parameters(fit.mixture, rows, **fit.estimates)"
             )
+        if "derived" in self.tree.attrs:
+            return f"it was made from another fit and has no rows of its own ({self.tree.attrs['derived']})"
         return "it has no data; pass data= to Fit.from_parameters"
 
     @property
-        if "derived" in self.tree.attrs:
-            return f"it was made from another fit and has no rows of its own ({self.tree.attrs['derived']})"
     def _paths(self):
         return {f"{name}/{variable}" for name, group in self.tree.children.items() for variable in group.data_vars}
 
@@ -390,9 +393,18 @@ class Fit:
 
     # -- prediction ---------------------------------------------------------------------------------------------------------
     def _rows(self, x, missing: bool = True) -> Data:
-        data = self.data
-        wanted = data.feature if data.named else tuple(range(data.n_features))
-        return as_data(x, feature=wanted, missing=missing and self.mixture.component.takes_missing)
+        data, component = self.data, self.mixture.component
+        labels = data.feature + data.given
+        if isinstance(x, Data) and (x.feature, x.given) == (data.feature, data.given) and (missing or not x.missing):
+            return x
+        read: dict = {"missing": missing and component.takes_missing, "given": data.given}
+        if data.named:
+            rows = as_data(x, feature=labels, **read)
+            return rows.arranged(range(data.n_features), range(data.n_features, len(labels)))
+        if any(isinstance(name, str) for name in labels):  # only those that are given have names
+            return component.arrange(as_data(x, **read))
+        rows = as_data(x, feature=tuple(range(len(set(labels)))), **read)
+        return rows.arranged(data.feature, data.given)
 
     def logpdf(self, x, interval: float | None = None):
         """Log density of the mixture at rows x, in nats; log probability for discrete families.
@@ -488,7 +500,7 @@ class Fit:
             raise ValueError(f"there are no rows to impute: {self.why_no_data}.")
         return impute(self, rows, interval, draws, generator(random_seed))
 
-    def sample(self, n: int, random_seed=None) -> xr.DataArray:
+    def sample(self, n: int | None = None, random_seed=None, *, data=None) -> xr.DataArray:
         """Draw n new rows from the mixture; for a posterior, from the posterior predictive distribution.
 
         Parameters
@@ -497,6 +509,9 @@ class Fit:
             Number of rows.
         random_seed : int, numpy.random.Generator or None
             The same seed gives the same rows.
+        data : array_like, data frame or xarray object, optional
+            Rows to draw for, one draw each, in place of `n`: where components condition on columns of the data, these are
+            taken from them. What the rows hold in the columns that are drawn is not used.
 
         Returns
         -------
@@ -680,6 +695,20 @@ class Fit:
     def __repr__(self):
         groups = ", ".join(self.tree.children)
         return f"<Fit by {self.engine}: {self.mixture}; {self.n_obs} rows; groups {groups}>\n{self.message}"
+
+
+def constant_data(data: Data) -> xr.Dataset | None:
+    """What is known of the rows beside what is modelled, as group ``constant_data``; None if there is nothing."""
+    found = {}
+    if data.weights is not None:
+        found["row_weights"] = ("obs", data.weights)
+    if data.given:
+        found["given"] = (("obs", "given_column"), data.values[:, data.n_features :])
+    return xr.Dataset(found, coords={"obs": data.obs}) if found else None
+
+
+def _labels(names) -> str:
+    return json.dumps([name if isinstance(name, str) else int(name) for name in names])
 
 
 def _coords(mixture: Mixture, data: Data) -> dict:

@@ -23,17 +23,18 @@ def impute(fit, rows: Data, interval: float | None, draws: int | None, rng: np.r
     if not fit.mixture.component.takes_missing:
         raise ValueError(f"{fit.mixture.component} takes no missing cells, so that there is nothing to impute.")
     tails, params = _tails(interval), fit.posterior_draws if fit.has_draws else fit.draws
-    estimate, sd = rows.values.copy(), np.zeros(rows.values.shape)
+    x = rows.modelled
+    estimate, sd = x.copy(), np.zeros(x.shape)
     found = {"estimate": estimate, "sd": sd}
     if tails:
-        found |= {"lower": rows.values.copy(), "upper": rows.values.copy()}
-    completed = np.repeat(rows.values[None], draws, axis=0) if draws is not None else None
+        found |= {"lower": x.copy(), "upper": x.copy()}
+    completed = np.repeat(x[None], draws, axis=0) if draws is not None else None
     n_params = len(params["weights"])
-    for part, gone in _groups(rows.values, max(1, CELLS // (params["weights"].size * rows.n_features**2))):
+    for part, gone in _groups(x, max(1, CELLS // (params["weights"].size * rows.n_features**2))):
         cells = np.ix_(part, np.flatnonzero(gone))
         estimate[cells], sd[cells] = _moments(fit, rows.values[part], gone, params)
     chosen = rng.integers(n_params, size=draws or 0)  # one draw of the parameters for each completed data set
-    for part, gone in _groups(rows.values, 1000):
+    for part, gone in _groups(x, 1000):
         cells = np.flatnonzero(gone)
         if tails:
             drawn = _draws(fit, rows.values[part], gone, params, rng.integers(n_params, size=DRAWS_FOR_INTERVAL), rng)

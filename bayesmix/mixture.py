@@ -106,7 +106,8 @@ class Mixture:
             If the data cannot be read, or do not suit the family or its priors.
         """
         if not isinstance(data, Data):
-            data = as_data(data, weights=weights, missing=self.component.takes_missing)
+            component = self.component
+            data = as_data(data, weights=weights, missing=component.takes_missing, given=component.given)
         checked = self.component.arrange(data)
         check_missing(checked, self.component)
         needed, rows = self.stated_n_components or 1, checked.observed()  # a largest K needs no rows behind it

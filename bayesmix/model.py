@@ -25,7 +25,7 @@ def observed(mixture: Mixture, data: Data) -> tuple[np.ndarray, tuple]:
 
     A missing cell holds a value of its column, as PyMC would make a parameter of NaN.
     """
-    values = data.values
+    values = data.modelled
     if data.missing:
         known = np.isfinite(values)
         values = np.where(known, values, values[known.argmax(axis=0), np.arange(data.n_features)])
@@ -45,7 +45,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     component = mixture.component
     values, dims = observed(mixture, data)
     row_weights = data.weights
-    missing = np.isnan(data.values) if data.missing else None
+    missing = np.isnan(data.modelled) if data.missing else None
+    given = data.values[:, data.n_features :]
 
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_variables(mixture.n_components)
@@ -54,6 +55,7 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
 
         def logp(value, weights, *arguments):
             x = value if component.multivariate else value[:, None]
+            x = pt.concatenate([x, given], axis=1) if data.given else x
             own = dict(zip(names, arguments, strict=True))
             rows = formula.log_likelihood(component, x, pt.log(weights), own, missing)
             return rows if row_weights is None else rows * row_weights
@@ -61,7 +63,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
         def random(weights, *arguments_and_size):
             *arguments, size = arguments_and_size
             labels = pm.Categorical.dist(p=weights, size=size)
-            return component.pymc_dist({n: a[labels] for n, a in zip(names, arguments, strict=True)})
+            own = {n: a[labels] for n, a in zip(names, arguments, strict=True)}
+            return component.pymc_dist(own, **({"given": given} if data.given else {}))
 
         shapes = ",".join(["(k)", *(f"({','.join(['k', *sizes])})" for sizes in _own_sizes(params))])
         signature = f"{shapes}->{'(f)' if component.multivariate else '()'}"

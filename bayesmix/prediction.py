@@ -98,6 +98,11 @@ def quantiles(fit, q, interval):
         raise ValueError(f"q={q!r} but quantiles need probabilities strictly between 0 and 1.")
     tails = _tails(interval)
     component, draws, features = fit.mixture.component, fit.draws, fit.data.feature
+    if component.given:
+        raise ValueError(
+            f"quantiles of {component} differ from row to row, with {_names(component)}; use fit.cdf(rows), or quantiles of "
+            "fit.sample(data=rows)."
+        )
     spread = _draws_for_interval(fit, draws, interval)
     log_weights, params = with_row_axis(draws)
     parts = [np.empty((len(probabilities), len(features))) for _ in range(3)]
@@ -165,18 +170,30 @@ def _invert_each(fit, draws, p, feature, bounds):
     return high
 
 
-def sample(fit, n: int, rng: np.random.Generator) -> xr.DataArray:
+def _names(component):
+    return "given columns " + ", ".join(map(repr, component.given))
+
+
+def sample(fit, n: int | None, data: Data | None, rng: np.random.Generator) -> xr.DataArray:
     """Rows from the mixture, each from a draw of the parameters chosen at random; see `Fit.sample`."""
+    component = fit.mixture.component
+    if n is not None and data is not None:
+        raise TypeError(f"n={n!r} and data= are given, but data= draws one for each of its rows; leave n out.")
+    if component.given and data is None:
+        raise ValueError(
+            f"{component} conditions on {_names(component)}, which are not drawn: hand in rows that hold them, "
+            "fit.sample(data=rows), for one draw for each."
+        )
+    n = n if data is None else data.n_obs
     if isinstance(n, bool) or not isinstance(n, int | float | np.integer | np.floating) or n % 1 != 0 or n < 1:
         raise ValueError(f"n={n!r} but the number of rows to draw must be a whole number, at least 1.")
     draws, n = fit.draws, int(n)
     which = rng.integers(len(draws["weights"]), size=n)
     labels = choose(draws["weights"][which], rng)
-    values = fit.mixture.component.sample(
-        {name: v[which, labels] for name, v in draws.items() if name != "weights"}, rng
-    )
-    coords = {"obs": np.arange(n), "cluster": ("obs", labels)}
-    if not fit.mixture.component.multivariate:
+    own = {name: v[which, labels] for name, v in draws.items() if name != "weights"}
+    values = component.sample_rows(own, rng, None if data is None else data.values[:, data.n_features :])
+    coords = {"obs": np.arange(n) if data is None else data.obs, "cluster": ("obs", labels)}
+    if not component.multivariate:
         return xr.DataArray(values[:, 0], dims=("obs",), coords=coords)
     return xr.DataArray(values, dims=("obs", "feature"), coords=coords | {"feature": np.array(fit.data.feature)})
 
@@ -238,7 +255,8 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
         own = {name: value for name, value in at.items() if name != "weights"}
         for begin in range(0, data.n_obs, SAMPLE_ROWS):  # each row takes parameters of its own: only so many at a time
             part = slice(begin, begin + SAMPLE_ROWS)
-            values[chain, i, part] = component.sample({n: v[labels[part]] for n, v in own.items()}, rng)
+            at = {n: v[labels[part]] for n, v in own.items()}
+            values[chain, i, part] = component.sample_rows(at, rng, data.values[part, data.n_features :])
     coords = {
         "chain": np.arange(chains_kept),
         "draw": kept if chains * length > 1 else np.arange(n_draws),

@@ -3,6 +3,14 @@
 A family is a frozen record of settings: parameter values are handed in and handed back as dicts of arrays. In these
 the component axis comes first, followed by the parameter's own axes; further axes (observations, draws) stand in
 front. A family lives in one file; `tests/contract.py` checks every promise for every family.
+
+A family may condition on columns that it does not model, p(x | given, theta): bounds of each row, the known error of a
+measurement, covariates. It names them in `Component.given`. `Component.arrange` then puts them behind the columns that
+are modelled, so that every x that a family gets is (..., obs, feature + given), with d = x.shape[-1] - len(self.given)
+columns of its own in front: density, cdf, pass, responsibilities of new rows and minibatches need nothing else.
+``data.modelled`` holds what is modelled alone, which starts, checks and plots look at; ``data.feature`` and
+``n_features`` speak of it too. What has no rows of its own, such as `sample`, gets the given columns (rows, given) as a
+further argument, called ``given``, of families that condition on some.
 """
 
 from abc import ABC, abstractmethod
@@ -73,6 +81,9 @@ class Component(ABC):
     numeric: ClassVar[bool] = False  # is the M-step one Newton step, and not the maximum?
     # has the log density two derivatives in the parameters everywhere? If not, the M-step sees all rows
     smooth: ClassVar[bool] = True
+    # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
+    # If not, the M-step is one step of many (ECM), unless it is numeric anyway
+    sufficient: ClassVar[bool] = True
     mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
@@ -93,6 +104,11 @@ class Component(ABC):
         Methods that are given data then get those of the rows with at least one cell, which NaN stands for in the others.
         """
         return not self.multivariate
+
+    @property
+    def given(self) -> tuple:
+        """Columns of the data that this family conditions on: their names, or their numbers where they have none."""
+        return ()
 
     @property
     @abstractmethod
@@ -149,6 +165,13 @@ class Component(ABC):
     def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
         """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
 
+    def sample_rows(self, params: dict, rng: np.random.Generator, given: np.ndarray | None = None) -> np.ndarray:
+        """The same, with the columns that the family conditions on, (rows, given), where there are some."""
+        if not self.given:
+            return self.sample(params, rng)
+        draw: Any = self.sample
+        return draw(params, rng, given=given)
+
     # -- missing cells -------------------------------------------------------------------------------------------------
     def missing_moments(self, x, gone: np.ndarray, params: dict) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of the missing cells of rows, given the others, under each component; NumPy only.
@@ -164,7 +187,8 @@ class Component(ABC):
         """Draw the missing cells of rows, given the others: labels (draw, obs) -> (draw, obs, missing)."""
         draw = np.arange(len(labels))[:, None]
         own = {name: value[draw, 0, labels].reshape(labels.size, *value.shape[3:]) for name, value in params.items()}
-        return self.sample(own, rng)[:, gone].reshape(*labels.shape, -1)
+        given = np.broadcast_to(x[:, len(gone) :], (*labels.shape, len(self.given))).reshape(labels.size, -1)
+        return self.sample_rows(own, rng, given)[:, gone].reshape(*labels.shape, -1)
 
     def mean_and_variance(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of each component of a family of one column, (..., cluster) each.
@@ -187,6 +211,26 @@ class Component(ABC):
     def marginal_cdf(self, x, params: dict, feature: int):
         """Cdf of one feature under each component: x (points,) -> (..., points, cluster); NumPy only."""
 
+    # -- some of the columns -------------------------------------------------------------------------------------------
+    def marginal(self, kept: tuple[int, ...], params: dict) -> tuple["Component", dict]:
+        """Family and parameters of some columns, by their places in order: parameters (..., cluster, ...); NumPy only.
+
+        Raises
+        ------
+        ValueError
+            If the distribution of some of the columns is of no family that is known here.
+        """
+        raise ValueError(
+            f"{self} describes one column, of which there is no part."
+            if not self.multivariate
+            else f"some columns of {self} are of no family that bayesmix knows; MvNormal and products of families have "
+            "marginal and conditional distributions. fit.sample draws whole rows, of which columns can be taken."
+        )
+
+    def conditional(self, given: dict[int, float], params: dict) -> tuple["Component", dict]:
+        """Family and parameters of the other columns, given values by place; shapes and errors as of `marginal`."""
+        return self.marginal((), params)
+
     # -- the pass ------------------------------------------------------------------------------------------------------
     @abstractmethod
     def rows(self, data: Data) -> Rows:
@@ -207,26 +251,6 @@ class Component(ABC):
     def expected_statistics(self, missing: bool = False) -> Callable:
         """The pass that EM makes: (x, row weights, log weights, a, b) -> `Statistics`."""
         return kernel_of(self.kernel_for(missing))
-
-    # -- some of the columns -------------------------------------------------------------------------------------------
-    def marginal(self, kept: tuple[int, ...], params: dict) -> tuple["Component", dict]:
-        """Family and parameters of some columns, by their places in order: parameters (..., cluster, ...); NumPy only.
-
-        Raises
-        ------
-        ValueError
-            If the distribution of some of the columns is of no family that is known here.
-        """
-        raise ValueError(
-            f"{self} describes one column, of which there is no part."
-            if not self.multivariate
-            else f"some columns of {self} are of no family that bayesmix knows; MvNormal and products of families have "
-            "marginal and conditional distributions. fit.sample draws whole rows, of which columns can be taken."
-        )
-
-    def conditional(self, given: dict[int, float], params: dict) -> tuple["Component", dict]:
-        """Family and parameters of the other columns, given values by place; shapes and errors as of `marginal`."""
-        return self.marginal((), params)
 
     @abstractmethod
     def initial_params(self, data: Data, n_components: int) -> dict:
@@ -277,8 +301,30 @@ class Component(ABC):
         return Statistics(np.nan, *(np.concatenate([one[i] for one in passes]) for i in (1, 2, 3)))
 
     def arrange(self, data: Data) -> Data:
-        """The data with their columns in the order that this family wants."""
-        return data
+        """The data with their columns in the order that this family wants, those that are given last.
+
+        Raises
+        ------
+        ValueError
+            If columns are missing, or a given one has missing cells.
+        """
+        return data.arranged(*self.places(data.feature + data.given, data.named))
+
+    def places(self, labels: tuple, named: bool) -> tuple[list, list]:
+        """Places of the columns that are modelled, and of those that are given, among columns of these names."""
+        absent = [name for name in self.given if name not in labels]
+        if absent:
+            listed = ", ".join(map(repr, labels[:12]))
+            raise ValueError(
+                f"{self} conditions on {', '.join(map(repr, absent))}, but the data have "
+                f"{f'the columns {listed}' if named else f'columns without names, which are numbered: {listed}'}."
+            )
+        given = [labels.index(name) for name in self.given]
+        return self.modelled_places(labels, named), given
+
+    def modelled_places(self, labels: tuple, named: bool) -> list:
+        """Places of the columns that are modelled: all that are not given."""
+        return [j for j, label in enumerate(labels) if label not in self.given]
 
     def is_discrete(self, feature: int) -> bool:
         """Is this column discrete?"""

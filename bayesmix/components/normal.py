@@ -216,22 +216,24 @@ def moments(data):
         return data.mean, np.diag(data.covariance)
     if data.missing:
         return _moments_of_seen(data)
-    mean = np.average(data.values, axis=0, weights=data.weights)
-    return mean, np.average((data.values - mean) ** 2, axis=0, weights=data.weights)
+    x = data.modelled
+    mean = np.average(x, axis=0, weights=data.weights)
+    return mean, np.average((x - mean) ** 2, axis=0, weights=data.weights)
 
 
 def _moments_of_seen(data):
     mean = np.average(data.filled(), axis=0, weights=data.weights)  # missing cells hold the mean
     weights = np.ones(data.n_obs) if data.weights is None else data.weights
-    squared = np.where(np.isnan(data.values), 0.0, data.values - mean) ** 2
-    return mean, weights @ squared / (weights @ ~np.isnan(data.values))
+    x = data.modelled
+    squared = np.where(np.isnan(x), 0.0, x - mean) ** 2
+    return mean, weights @ squared / (weights @ ~np.isnan(x))
 
 
 def ends(data):
     """Smallest and largest value of each column, over rows with weight."""
     if not hasattr(data, "values"):
         return data.low, data.high
-    x = data.values if data.weights is None else data.values[data.weights > 0]
+    x = data.modelled if data.weights is None else data.modelled[data.weights > 0]
     return (np.nanmin(x, axis=0), np.nanmax(x, axis=0)) if data.missing else (x.min(axis=0), x.max(axis=0))
 
 

@@ -48,7 +48,7 @@ def variation_of(data, change=None) -> Positive:
 def changed(data, change) -> Data:
     """The data with another column; of data that are not in memory, a sample of their rows."""
     rows: Any = data if hasattr(data, "values") else data.sample
-    return Data(change(rows.values), rows.feature, rows.named, rows.obs, rows.weights)
+    return Data(change(rows.modelled), rows.feature, rows.named, rows.obs, rows.weights)
 
 
 def log_normal(middle: float, sigma: float) -> Prior:

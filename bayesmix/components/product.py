@@ -72,12 +72,18 @@ class Product(Component):
         return made
 
     # -- its parts -------------------------------------------------------------------------------------------------------
-    def arrange(self, data: Data) -> Data:
-        """The data with their columns in the order of the parts, or `ValueError` if the two do not go together."""
-        names: list = list(data.feature)
+    @cached_property
+    def given(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What the parts condition on, which other parts may describe."""
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.component.given))
+
+    def modelled_places(self, labels, named):
+        """Places of the columns in the order of the parts, or `ValueError` if the two do not go together."""
+        names: list = list(dict.fromkeys(labels))
         wanted: list = [c for part in self.parts for c in (part.columns if part.columns is not None else (part.name,))]
-        if not data.named and all(part.columns is None for part in self.parts):
-            wanted = list(range(len(self.parts)))
+        if not named and all(part.columns is None for part in self.parts):
+            wanted = [name for name in names if name not in self.given][: len(self.parts)]
+            wanted += range(len(names), len(names) + len(self.parts) - len(wanted))  # which are not there
         missing = [c for c in wanted if c not in names]
         if missing:
             raise ValueError(
@@ -88,16 +94,13 @@ class Product(Component):
         twice = [c for c in dict.fromkeys(wanted) if wanted.count(c) > 1]
         if twice:
             raise ValueError(f"columns {', '.join(map(repr, twice))} are described by more than one part.")
-        left = [name for name in names if name not in wanted]
+        left = [name for name in names if name not in wanted and name not in self.given]
         if left:
             raise ValueError(
                 f"no part describes the columns {', '.join(map(repr, left[:12]))}; add parts for them, or leave them out of "
                 "the data."
             )
-        order = [names.index(c) for c in wanted]
-        if order == list(range(len(names))):
-            return data
-        return replace(data, values=np.ascontiguousarray(data.values[:, order]), feature=tuple(names[j] for j in order))
+        return [labels.index(c) for c in wanted]
 
     @cached_property
     def _slices(self) -> list[slice]:
@@ -105,17 +108,26 @@ class Product(Component):
         stops = np.cumsum([0, *(1 if part.columns is None else len(part.columns) for part in self.parts)]).tolist()
         return [slice(i, j) for i, j in zip(stops, stops[1:], strict=False)]
 
+    @cached_property
+    def _reads(self) -> list:
+        """The columns that each part is given: its own, and those that it conditions on."""
+        n = self._slices[-1].stop
+        behind = [[n + self.given.index(name) for name in part.component.given] for part in self.parts]
+        pairs = zip(self._slices, behind, strict=True)
+        return [[*range(own.start, own.stop), *places] if places else own for own, places in pairs]
+
     def _with_data(self, data: Data):
         """Every part with its data."""
-        return [
-            (part, replace(data, values=np.ascontiguousarray(data.values[:, own]), feature=data.feature[own]))
-            for part, own in zip(self.parts, self._slices, strict=True)
-        ]
+        found = []
+        for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True):
+            values = np.ascontiguousarray(data.values[:, reads])
+            found.append((part, replace(data, values=values, feature=data.feature[own], given=part.component.given)))
+        return found
 
     def _with_columns(self, x, params: dict):
         """Every part with its columns (..., obs, own) of x (..., obs, feature), and its parameters."""
         return [
-            (part, x[..., own], self._own(part, params)) for part, own in zip(self.parts, self._slices, strict=True)
+            (part, x[..., reads], self._own(part, params)) for part, reads in zip(self.parts, self._reads, strict=True)
         ]
 
     @cached_property
@@ -263,16 +275,16 @@ class Product(Component):
     def observed_log_density(self, x, missing, params):
         """Sum over the parts of the log densities of what is there."""
         total = 0.0
-        for part, own in zip(self.parts, self._slices, strict=True):
+        for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True):
             theirs = {p.name: params[f"{part.name}_{p.name}"] for p in part.component.parameters}
-            total = total + part.component.observed_log_density(x[:, own], missing[:, own], theirs)
+            total = total + part.component.observed_log_density(x[:, reads], missing[:, own], theirs)
         return total
 
     def missing_moments(self, x, gone, params):
         """Those of the parts with missing cells, side by side."""
         found = [
-            part.component.missing_moments(x[:, own], gone[own], self._own(part, params))
-            for part, own in zip(self.parts, self._slices, strict=True)
+            part.component.missing_moments(x[:, reads], gone[own], self._own(part, params))
+            for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True)
             if gone[own].any()
         ]
         return tuple(np.concatenate(pieces, axis=-1) for pieces in zip(*found, strict=True))
@@ -280,23 +292,11 @@ class Product(Component):
     def sample_missing(self, x, gone, params, labels, rng):
         """Draws of the parts with missing cells, side by side."""
         found = [
-            part.component.sample_missing(x[:, own], gone[own], self._own(part, params), labels, rng)
-            for part, own in zip(self.parts, self._slices, strict=True)
+            part.component.sample_missing(x[:, reads], gone[own], self._own(part, params), labels, rng)
+            for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True)
             if gone[own].any()
         ]
         return np.concatenate(found, axis=-1)
-
-    def cdf(self, x, params):
-        """Product of the parts' distribution functions."""
-        return np.prod([part.component.cdf(own, theirs) for part, own, theirs in self._with_columns(x, params)], axis=0)
-
-    def sample(self, params, rng):
-        """Each part's columns, one row per row of the parameters."""
-        return np.concatenate([part.component.sample(own, rng) for part, own in self._each(params)], axis=1)
-
-    def marginal_quantile(self, q, params):
-        """Quantiles of the parts, column by column."""
-        return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self._each(params)], axis=-1)
 
     def marginal(self, kept, params):
         """Those of the parts that have a column left."""
@@ -325,6 +325,26 @@ class Product(Component):
             return found[0][0].component, found[0][1]
         made = Product.of(tuple(part for part, _ in found))
         return made, {name: value for part, own in found for name, value in made._named(part, own).items()}
+
+    def cdf(self, x, params):
+        """Product of the parts' distribution functions."""
+        return np.prod([part.component.cdf(own, theirs) for part, own, theirs in self._with_columns(x, params)], axis=0)
+
+    def sample(self, params, rng, given=None):
+        """Each part's columns, one row per row of the parameters."""
+        columns = [
+            part.component.sample_rows(own, rng, self._given_of(part, given)) for part, own in self._each(params)
+        ]
+        return np.concatenate(columns, axis=1)
+
+    def _given_of(self, part, given):
+        """The columns that a part conditions on, of those of all parts (rows, given)."""
+        names = part.component.given
+        return given[:, [self.given.index(name) for name in names]] if names else None
+
+    def marginal_quantile(self, q, params):
+        """Quantiles of the parts, column by column."""
+        return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self._each(params)], axis=-1)
 
     def marginal_cdf(self, x, params, feature):
         """That of the part that the column belongs to."""
@@ -543,13 +563,14 @@ class Product(Component):
         joined: Any = [pt.concatenate([piece[i] for piece in pieces], axis=1) for i in range(2)]
         return params, tuple(joined)
 
-    def pymc_dist(self, params):
+    def pymc_dist(self, params, given=None):
         """The parts' distributions side by side."""
         import pytensor.tensor as pt
 
         columns = []
         for part, own in self._each(params):
-            value: Any = part.component.pymc_dist(own)
+            on = {"given": self._given_of(part, given)} if part.component.given else {}
+            value: Any = part.component.pymc_dist(own, **on)
             columns.append(value if part.component.multivariate else value[..., None])
         return pt.concatenate([column.astype("float64") for column in columns], axis=-1)
 

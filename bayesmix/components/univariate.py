@@ -190,7 +190,7 @@ class Univariate(Component):
     def rows(self, data):
         """Distinct counts with their weights where the family is of counts; the columns that the pass reads."""
         x, weights = data.values, _weights(data)
-        if self.discrete:
+        if self.discrete and not self.given:
             x, where = np.unique(x[:, 0], return_inverse=True)
             weights = np.bincount(where.ravel(), weights=data.weights, minlength=len(x)).astype(float)
             x = x[:, None]
@@ -213,7 +213,7 @@ class Univariate(Component):
 
     def start_given(self, data, responsibilities):
         """Parameters from the moments of the rows weighted by responsibilities (obs, cluster)."""
-        x, w = data.values, np.asarray(responsibilities, dtype=float)
+        x, w = data.modelled, np.asarray(responsibilities, dtype=float)
         total = w.sum(axis=0)
         every = data.weights if data.weights is not None else np.ones(len(x))
         mean0 = np.average(x[:, 0], weights=every)
@@ -227,7 +227,7 @@ class Univariate(Component):
         variance = np.maximum(variance, floor)
         moments = Moments(mean, variance, float(seen.min()), float(seen.max()), cubes / variance**1.5)
         params = self.start(moments)
-        params = self._tried(x, w, moments) if params is None else params
+        params = self._tried(data.values, w, moments) if params is None else params
         return {p.name: np.asarray(params[p.name], dtype=float) * np.ones(w.shape[1]) for p in self.parameters}
 
     def _tried(self, x, w, moments):
@@ -485,7 +485,8 @@ def _formula_of(component: Univariate) -> Formula:
     names = [p.name for p in component.parameters]
     try:
         spread = component.spread({name: parameter(i) for i, name in enumerate(names)})
-        return Formula((trace(component.log_density, names),), len(names), spreads=(spread,))
+        density = trace(component.log_density, names, 1 + len(component.given))
+        return Formula((density,), len(names), spreads=(spread,))
     except TypeError as error:
         error.add_note(
             f"log_density of {type(component).__name__} is called with symbols, to write compiled code from it: take all "

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -10,7 +10,7 @@ import xarray as xr
 
 from ..arrays import Data
 from ..chunks import Streamed, look, source_of
-from ..fit import Fit
+from ..fit import Fit, constant_data
 from ..likelihood.likelihood import MANY_ROWS
 from ..likelihood.streamed import StreamedLikelihood
 from ..log_prior import log_prior
@@ -240,14 +240,17 @@ class _Streamed:
         attrs = attrs | {"n_rows": self.found.n_obs, "total_weight": float(self.found.total_weight)}
         fit = Fit.assemble(mixture, self.found.without_rows(), draws=draws, groups=groups, attrs=attrs, rng=rng)
         with_rows, sample = fit.tree.copy(), self.found.sample
-        x = sample.values if mixture.component.multivariate else sample.values[:, 0]
+        x = sample.modelled if mixture.component.multivariate else sample.values[:, 0]
         coords = {"obs": np.arange(sample.n_obs)}
         with_rows["observed_data"] = xr.Dataset({"x": (("obs", "feature")[: x.ndim], x)}, coords=coords)
-        if sample.weights is not None:
-            with_rows["constant_data"] = xr.Dataset({"row_weights": (("obs",), sample.weights)}, coords=coords)
+        constants = constant_data(replace(sample, obs=coords["obs"]))
+        if constants is not None:
+            with_rows["constant_data"] = constants
         tree = relabel(Fit(mixture, with_rows)).tree
         tree["observed_data"] = fit.tree["observed_data"]
         tree = tree.filter(lambda node: node.name != "constant_data")
+        if "constant_data" in fit.tree.children:
+            tree["constant_data"] = fit.tree["constant_data"]
         draws = {name: tree["posterior"].dataset[name].values for name in draws}
         densities = log_prior(self.posterior.mixture, cast(Any, self.found), draws)
         if densities is not None:

@@ -82,4 +82,5 @@ def claimed_rows(component, data, params, k):
     if np.all(np.isfinite(posterior)):
         return np.flatnonzero(posterior[:, k] > 0.5)
     mean = params["mu"].reshape(len(params["weights"]), -1)[k]
-    return np.flatnonzero(np.nanmax(np.abs((data.values - mean) / np.nanstd(data.values, axis=0)), axis=1) < 1e-6)
+    x = data.modelled
+    return np.flatnonzero(np.nanmax(np.abs((x - mean) / np.nanstd(x, axis=0)), axis=1) < 1e-6)

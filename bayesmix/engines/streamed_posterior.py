@@ -107,7 +107,8 @@ class StreamedPosterior:
 
     def _as_data(self, values, weights) -> Data:
         found = self.likelihood.data
-        return Data(values, found.feature, found.named, np.arange(len(values)), weights if weights.size else None)
+        weighed = weights if weights.size else None
+        return Data(values, found.feature, found.named, np.arange(len(values)), weighed, found.given)
 
 
 def with_fixed_priors(mixture: Mixture, found: Streamed) -> Mixture:

@@ -11,7 +11,7 @@ word, ``bootstrap`` and ``bayesian bootstrap`` take the data at theirs.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -124,12 +124,17 @@ def drawn_from_the_fit(likelihood: Likelihood, params: dict, rng: np.random.Gene
     """As many rows as there are, drawn from the mixture at these parameters."""
     data, n = likelihood.data, _whole_rows(likelihood.data)
     labels = rng.choice(likelihood.n_components, n, p=params["weights"])
-    values = likelihood.component.sample({k: v[labels] for k, v in params.items() if k != "weights"}, rng)
-    weights = None if data.weights is None else np.full(n, data.total_weight / n)
-    if data.missing:  # the same cells, in rows that occur as often
-        rows = np.arange(n) if data.weights is None else rng.choice(data.n_obs, n, p=data.weights / data.total_weight)
-        values = np.where(np.isnan(data.values[rows]), np.nan, values)
-    return Data(np.ascontiguousarray(values), data.feature, data.named, np.arange(n), weights)
+    weights, rows, own = None, np.arange(n), {k: v[labels] for k, v in params.items() if k != "weights"}
+    if data.weights is not None:
+        weights = np.full(n, data.total_weight / n)
+        if data.missing or data.given:  # those of rows that occur as often
+            rows = rng.choice(data.n_obs, n, p=data.weights / data.total_weight)
+    given = data.values[rows, data.n_features :] if data.given else None
+    values = likelihood.component.sample_rows(own, rng, given)
+    if data.missing:  # the same cells
+        values = np.where(np.isnan(data.modelled[rows]), np.nan, values)
+    values = values if given is None else np.concatenate([values, given], axis=1)
+    return replace(data, values=np.ascontiguousarray(values), obs=np.arange(n), weights=weights)
 
 
 def dirichlet_weights(likelihood: Likelihood, params: dict, rng: np.random.Generator) -> Data:

@@ -107,7 +107,7 @@ def _sentence(fit, label, row) -> str:
 
 def describe(data, position: int) -> str:
     """Values of the columns of a row: "eruptions 3.6, waiting 79"."""
-    values = data.values[position]
+    values = data.modelled[position]
     names = data.feature if data.named else ["x"] if data.n_features == 1 else [f"x[{name}]" for name in data.feature]
     shown = ["missing" if np.isnan(value) else f"{value:.6g}" for value in values[:SHOWN]]
     said = [f"{name} {value}" for name, value in zip(names[:SHOWN], shown, strict=True)]

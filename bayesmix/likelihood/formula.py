@@ -23,8 +23,9 @@ def log_density(component, x, params, missing: np.ndarray | None = None):
 
     missing (obs, feature) says which are not; where x is an array, they are its NaN.
     """
-    if missing is None and isinstance(x, np.ndarray) and x.ndim == 2 and component.takes_missing and np.isnan(x).any():
-        missing = np.isnan(x)
+    if missing is None and isinstance(x, np.ndarray) and x.ndim == 2 and component.takes_missing:
+        gone = np.isnan(x[:, : x.shape[1] - len(component.given)])
+        missing = gone if gone.any() else None
     if missing is None:
         return component.log_density(x, params)
     with np.errstate(invalid="ignore"):

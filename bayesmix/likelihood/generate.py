@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from ..expressions import Expression, column, constant, derivative, evaluate, in_order, make, negative, parameter
+from ..expressions import Expression, Row, column, constant, derivative, evaluate, in_order, make, negative, parameter
 from . import ascent, kernel, special
 
 PREFIX = "formula_"
@@ -120,7 +120,7 @@ class Formula:
 
 def trace(density: Callable, names: list[str], n_columns: int = 1) -> Expression:
     """The log density of one row as an expression: ``density(x, params)`` is called with symbols."""
-    x: Any = column(0) if n_columns == 1 else [column(j) for j in range(n_columns)]
+    x: Any = column(0) if n_columns == 1 else Row(column(j) for j in range(n_columns))
     return constant(density(x, {name: parameter(i) for i, name in enumerate(names)}))
 
 

@@ -86,7 +86,7 @@ class Likelihood:
             return self
         rows = np.sort(rng.choice(self.data.n_obs, n_rows, replace=False))
         part = self.data.take(rows)
-        if part.missing and np.isnan(part.values).all(axis=0).any():
+        if part.missing and np.isnan(part.modelled).all(axis=0).any():
             return self  # of a column that is hardly ever there, all that there is
         return Likelihood(self.component, part, self.n_components)
 

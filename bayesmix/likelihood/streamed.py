@@ -38,8 +38,8 @@ class PieceInformation:
 
 
 def _likelihood(component, values, weights, n_components):
-    n_features = values.shape[1]
-    data = Data(values, tuple(range(n_features)), False, np.empty(0), weights if weights.size else None)
+    own = tuple(range(values.shape[1] - len(component.given)))
+    data = Data(values, own, False, np.empty(0), weights if weights.size else None, component.given)
     return Likelihood(component, data, n_components, look_for_repetitions=False)
 
 
