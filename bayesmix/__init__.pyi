@@ -43,6 +43,8 @@ from .components.weibull import Weibull as Weibull
 from .components.zero_inflated import ZeroInflatedBinomial as ZeroInflatedBinomial
 from .components.zero_inflated import ZeroInflatedNegativeBinomial as ZeroInflatedNegativeBinomial
 from .components.zero_inflated import ZeroInflatedPoisson as ZeroInflatedPoisson
+from .constraints import Fixed as Fixed
+from .constraints import Shared as Shared
 from .engines.advi import advi as advi
 from .engines.em import em as em
 from .engines.gibbs import gibbs as gibbs

@@ -235,12 +235,18 @@ class Fit:
     def estimates(self) -> dict:
         """Parameters by name, (cluster, ...) arrays: the estimate of EM, the posterior mean of the others."""
         if "point" in self.tree.children:
-            return {name: self.tree["point"].dataset[name].values for name in self._names}
-        return {name: self.tree["posterior"].dataset[name].values.mean(axis=(0, 1)) for name in self._names}
+            return self._values("point")
+        return {name: value.mean(axis=(0, 1)) for name, value in self._values("posterior").items()}
 
     @property
     def _names(self):
         return ["weights", *(parameter.name for parameter in self.mixture.component.parameters)]
+
+    def _values(self, group: str) -> dict:
+        """Parameters of a group by name, (..., cluster, ...): those that the components share are repeated for each."""
+        dataset, k = self.tree[group].dataset, self.mixture.n_components
+        found = {name: dataset[name].values for name in self._names}
+        return self.mixture.component.for_each(found, found["weights"].ndim - 1, k)
 
     @property
     def draws(self) -> dict:
@@ -252,8 +258,7 @@ class Fit:
     @property
     def posterior_draws(self) -> dict:
         """Draws of group ``posterior`` by name, (draws, cluster, ...), the chains one after another."""
-        posterior = self.tree["posterior"].dataset
-        return {name: posterior[name].values.reshape(-1, *posterior[name].shape[2:]) for name in self._names}
+        return {name: value.reshape(-1, *value.shape[2:]) for name, value in self._values("posterior").items()}
 
     @property
     def standard_errors(self) -> xr.Dataset:
@@ -718,13 +723,18 @@ def _coords(mixture: Mixture, data: Data) -> dict:
 
 def _dataset(mixture: Mixture, values: dict, lead: tuple, coords: dict) -> xr.Dataset:
     """Weights and parameters as a Dataset with named dims, `lead` in front."""
-    dims = {"weights": ("cluster",)} | {p.name: ("cluster", *p.event_dims) for p in mixture.component.parameters}
+    shared = mixture.component.shared
+    own = {p.name: p for p in mixture.component.parameters}
+    dims = {"weights": ("cluster",)} | {
+        name: p.event_dims if name in shared else (p.cluster_dim, *p.event_dims) for name, p in own.items()
+    }
     dims |= {name: () for name in mixture.weights.hyper if name in values}  # of no component
     names = {d for name in dims for d in dims[name]}
+    values = mixture.component.once({name: np.asarray(values[name]) for name in dims}, len(lead))
     return xr.Dataset(
-        {name: ((*lead, *dims[name]), np.asarray(values[name])) for name in dims},
+        {name: ((*lead, *dims[name]), values[name]) for name in dims},
         coords={name: coords[name] for name in coords if name in names}
-        | {name: np.arange(np.asarray(values["weights"]).shape[i]) for i, name in enumerate(lead)},
+        | {name: np.arange(values["weights"].shape[i]) for i, name in enumerate(lead)},
     )
 
 
@@ -733,8 +743,7 @@ def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
     if data.n_obs == 0:
         return
     if fit.has_draws:
-        posterior = fit.tree["posterior"].dataset
-        draws = {name: posterior[name].values for name in fit._names}
+        draws = fit._values("posterior")
     else:
         draws = {name: value[None, None] for name, value in fit.estimates.items()}
     chains, length = draws["weights"].shape[:2]

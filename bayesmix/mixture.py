@@ -68,6 +68,7 @@ class Mixture:
         if k < 1:
             raise ValueError(f"n_components={k} but a mixture needs at least 1 component.")
         object.__setattr__(self, "n_components", int(k))
+        object.__setattr__(self, "component", self.component.for_components(int(k)))
         if type(self.weights).__name__ == "Dirichlet" and not isinstance(self.weights, Dirichlet):
             object.__setattr__(self, "weights", Dirichlet(self.weights.alpha))  # PreliZ's
         if not isinstance(self.weights, WeightsPrior):

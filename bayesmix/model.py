@@ -105,6 +105,7 @@ def start_values(mixture: Mixture, data: Data, params: dict) -> dict:
     """Values of the free variables of `sampling_model` at these parameters, or next to them, by variable name."""
     params = params | mixture.component.inside(params)
     names = [parameter.name for parameter in mixture.component.parameters]
+    params = params | mixture.component.once({name: np.asarray(params[name]) for name in names}, 0)
     values = mixture.weights.start_values(np.asarray(params["weights"], dtype=float))
     values |= {name: params[name] for name in mixture.weights.hyper if name in params}
     return {name: np.asarray(value, dtype=float) for name, value in (values | {n: params[n] for n in names}).items()}

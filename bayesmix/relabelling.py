@@ -93,10 +93,8 @@ def relabel(fit: Fit, algorithm: str = "ecr", *, by=None) -> Fit:
     relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
 
     tree = fit.tree.copy()
-    posterior = tree["posterior"].to_dataset()
-    tree["posterior"] = xr.DataTree(
-        posterior.assign({name: (posterior[name].dims, relabelled[name]) for name in relabelled})
-    )
+    posterior, kept = tree["posterior"].to_dataset(), fit.mixture.component.once(relabelled, 2)
+    tree["posterior"] = xr.DataTree(posterior.assign({name: (posterior[name].dims, kept[name]) for name in kept}))
     coords = {name: posterior[name].values for name in ("chain", "draw", "cluster")}
     tree["labels"] = xr.DataTree(
         xr.Dataset(
@@ -149,8 +147,7 @@ def _has(tree, group, variable):
 
 def _raw_draws(fit):
     """Draws as they were sampled: the permutation recorded with them undone. And (chains, draws)."""
-    posterior = fit.tree["posterior"].dataset
-    draws = {name: posterior[name].values for name in fit._names}
+    draws = fit._values("posterior")
     lead = draws["weights"].shape[:2]
     if _has(fit.tree, "labels", "permutation"):
         back = invert(fit.tree["labels"].dataset["permutation"].values)

@@ -9,6 +9,7 @@ from .beta import Beta
 from .binomial import Binomial
 from .categorical import Categorical
 from .chi_squared import ChiSquared
+from .constrained import Constrained
 from .exponential import Exponential
 from .gamma import Gamma
 from .geometric import Geometric
@@ -80,6 +81,8 @@ FAMILIES = {
 
 def to_plain(component: Component) -> dict:
     """Write a family as nested dicts, lists and numbers, for JSON."""
+    if isinstance(component, Constrained):
+        return to_plain(component.family)
     if isinstance(component, Product):
         parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
         return {"component": "Product", "settings": {}, "parts": parts}

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 import numpy as np
 
 from ..arrays import Data, namespace
+from ..constraints import Fixed, Shared
 from ..likelihood.generate import kernel_of, score_of
 from ..priors import Priors, as_prior
 
@@ -34,6 +35,7 @@ class Parameter:
     support: tuple = (-np.inf, np.inf)
     moves: bool = False  # a location: it moves with the data, and is measured in their units
     reach: tuple = (-np.inf, np.inf)  # how far EM goes: beyond, the density hardly changes any more
+    cluster_dim: str = "cluster"  # what the dim of the components is called, where not all of them have it
 
     @property
     def known(self) -> float | None:
@@ -135,6 +137,34 @@ class Component(ABC):
     def alternatives(self) -> tuple["Component", ...]:
         """The families that this one stands for: several if a setting is a list, for `bayesmix.sweep`; else itself."""
         return (self,)
+
+    @property
+    def constraints(self) -> dict:
+        """Settings that say of a parameter that it is known (`Fixed`), or one for all components (`Shared`)."""
+        own = {f.name: getattr(self, f.name) for f in fields(cast(Any, self))}
+        return {name: value for name, value in own.items() if isinstance(value, Fixed | Shared)}
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Names of the parameters that are one for all components."""
+        return ()
+
+    def once(self, values: dict, lead: int) -> dict:
+        """Values by name with the component axis behind `lead` others, without it where one value is for all."""
+        return {n: np.take(value, 0, axis=lead) if n in self.shared else value for n, value in values.items()}
+
+    def for_each(self, values: dict, lead: int, n_components: int) -> dict:
+        """Inverse of `once`."""
+        return {
+            n: np.repeat(np.expand_dims(value, lead), n_components, axis=lead) if n in self.shared else value
+            for n, value in values.items()
+        }
+
+    def for_components(self, n_components: int) -> "Component":
+        """The family for so many components: with its constraints, if it has some."""
+        from .constrained import Constrained
+
+        return Constrained(self, n_components) if self.constraints else self
 
     def exchangeable(self, n_components: int) -> np.ndarray:
         """Which components may change places, (cluster,) of whole numbers: those of the same number, all by default."""
@@ -451,9 +481,14 @@ class Component(ABC):
 
     # -- shared ----------------------------------------------------------------------------------------------------------
     def _check_priors(self, **supports):
-        """Replace each prior given by the user by its checked record."""
+        """Replace each prior or constraint given by the user by its checked record."""
         for name, support in supports.items():
-            object.__setattr__(self, name, as_prior(getattr(self, name), name, support))
+            value = getattr(self, name)
+            if isinstance(value, Fixed | Shared):
+                checked = value.checked(name, support, ends=not self.numeric and self.kernel == "linear")
+            else:
+                checked = as_prior(value, name, support)
+            object.__setattr__(self, name, checked)
 
     def _settings(self) -> dict:
         """Fields that differ from their defaults."""

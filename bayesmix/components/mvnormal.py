@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_full_rank, check_not_constant, namespace
+from ..constraints import Fixed
 from ..priors import (
     LKJ,
     POSITIVE,
@@ -86,6 +87,9 @@ class MvNormal(Component):
             return
         object.__setattr__(self, "covariance", _known(self.covariance))
         self._check_priors(mu=REAL, sigma=POSITIVE, shape=REAL)
+        if isinstance(self.cov, Fixed):
+            self._check_known(np.asarray(self.cov.value))
+            return
         if self.cov is not None and not isinstance(self.cov, InverseWishart | HierarchicalInverseWishart):
             raise TypeError(
                 f"the prior of cov must be bm.InverseWishart(nu, psi), but it is {self.cov!r}; for a prior on "
@@ -118,6 +122,16 @@ class MvNormal(Component):
             if not isinstance(self.sigma, Prior):
                 raise ValueError(f"beside correlations sigma needs a PreliZ distribution, but it is {self.sigma}.")
             object.__setattr__(self, "corr", self.corr or LKJ(2.0))
+
+    def _check_known(self, cov):
+        """Raise `ValueError` unless matrices that are known can be, and have no priors beside them."""
+        if given := [name for name in ("sigma", "corr", "shape") if getattr(self, name) is not None]:
+            raise ValueError(f"cov is {self.cov}: it takes no prior of {' and '.join(given)} beside it.")
+        if cov.ndim not in (2, 3) or cov.shape[-1] != cov.shape[-2]:
+            raise ValueError(f"cov is fixed at values of shape {cov.shape}, but needs one matrix, (D, D), or (K, D, D).")
+        matrices = cov.reshape(-1, *cov.shape[-2:])
+        mu = np.zeros(matrices.shape[:2])
+        self.check_parameters({"mu": mu, "cov": matrices}, len(matrices))
 
     def _check_shape(self, takes):
         """Raise `ValueError` if there is a prior of the shape that cannot be."""

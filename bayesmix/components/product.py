@@ -199,6 +199,21 @@ class Product(Component):
         )
 
     @property
+    def shared(self):
+        """Those of the parts."""
+        return tuple(f"{part.name}_{name}" for part in self.parts for name in part.component.shared)
+
+    def for_components(self, n_components):
+        """A product of such parts."""
+        made = tuple(replace(part, component=part.component.for_components(n_components)) for part in self.parts)
+        return self if made == self.parts else Product.of(made)
+
+    def exchangeable(self, n_components):
+        """Those that are in every part."""
+        own = np.stack([part.component.exchangeable(n_components) for part in self.parts], axis=1)
+        return np.unique(own, axis=0, return_inverse=True)[1].ravel()
+
+    @property
     def discrete(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Are all columns discrete?"""
         return all(part.component.discrete for part in self.parts)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..priors import UNIT
+from ..constraints import Fixed, Shared
+from ..priors import UNIT, dim
 from ..weight_priors import Dirichlet
 from .base import Parameter, full_shape
 from .probabilities import Probabilities
@@ -19,16 +20,12 @@ class Simplex(Probabilities):
     dim: str  # of the outcomes
 
     def __post_init__(self):
-        if self.p is None:
-            return
-        if type(self.p).__name__ != "Dirichlet":
-            raise TypeError(
-                f"the prior of p must be a Dirichlet distribution, bm.Dirichlet(1.0) or pz.Dirichlet; got {self.p!r}."
-            )
-        prior = self.p if isinstance(self.p, Dirichlet) else Dirichlet(self.p.alpha)
-        if prior.hyper:
-            raise ValueError(f"the prior of p is {prior}, but its concentrations must be numbers.")
-        object.__setattr__(self, "p", prior)
+        if isinstance(self.p, Fixed):
+            object.__setattr__(self, "p", self.p.checked("p", UNIT, ends=True))
+        elif isinstance(self.p, Shared):
+            object.__setattr__(self, "p", Shared(_checked(self.p.prior)))
+        else:
+            object.__setattr__(self, "p", _checked(self.p))
 
     @property
     def parameters(self):
@@ -77,6 +74,24 @@ class Simplex(Probabilities):
         import pymc as pm
         import pytensor.tensor as pt
 
-        alpha = np.tile(self.concentration(priors["p"], n_features), (n_components, 1))
-        p: Any = pm.Dirichlet("p", alpha, dims=("cluster", self.dim))
+        prior, dims = priors["p"], ("cluster", dim(self.dim))
+        if isinstance(prior, Dirichlet):
+            alpha = np.tile(self.concentration(prior, n_features), (n_components, 1))
+            p: Any = pm.Dirichlet("p", alpha, dims=dims)
+        else:  # known, or one for all components
+            p = prior.variable("p", dims=dims)
         return {"p": p}, (pt.log(p), pt.zeros(n_components))
+
+
+def _checked(prior) -> Dirichlet | None:
+    """A prior of p, or `TypeError`."""
+    if prior is None:
+        return None
+    if type(prior).__name__ != "Dirichlet":
+        raise TypeError(
+            f"the prior of p must be a Dirichlet distribution, bm.Dirichlet(1.0) or pz.Dirichlet; got {prior!r}."
+        )
+    prior = prior if isinstance(prior, Dirichlet) else Dirichlet(prior.alpha)
+    if prior.hyper:
+        raise ValueError(f"the prior of p is {prior}, but its concentrations must be numbers.")
+    return prior

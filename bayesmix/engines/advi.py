@@ -251,7 +251,7 @@ class _Streamed:
         tree = tree.filter(lambda node: node.name != "constant_data")
         if "constant_data" in fit.tree.children:
             tree["constant_data"] = fit.tree["constant_data"]
-        draws = {name: tree["posterior"].dataset[name].values for name in draws}
+        draws = Fit(mixture, tree)._values("posterior")
         densities = log_prior(self.posterior.mixture, cast(Any, self.found), draws)
         if densities is not None:
             tree["log_prior"] = densities

@@ -365,6 +365,7 @@ def _run_pymc(mixture, data, starts, draws, tune, chains, cores, seed, progressb
         )  # fmt: skip
     names = ["weights", *mixture.weights.hyper, *(parameter.name for parameter in mixture.component.parameters)]
     sampled = {name: tree["posterior"].dataset[name].values for name in names}
+    sampled = mixture.component.for_each(sampled, 2, mixture.n_components)
     stats = {name: tree["sample_stats"].dataset[name].values for name in _STATISTICS.values()}
     return sampled, _statistics(stats), sampled["weights"].shape[:2] != (chains, draws)
 

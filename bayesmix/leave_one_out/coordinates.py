@@ -38,7 +38,7 @@ class FreePosterior:
         posterior = posterior_of(fit.mixture, fit.data)
         draws, _ = _raw_draws(fit)
         if getattr(fit.mixture.weights, "exchangeable", True):  # then relabelled draws are draws too, in one place
-            draws = {name: fit.tree["posterior"].dataset[name].values for name in draws}
+            draws = fit._values("posterior")
         sampled = fit.tree["posterior"].dataset
         draws |= {str(name): sampled[name].values for name in sampled.data_vars if name not in draws}
         kept = np.searchsorted(sampled["draw"].values, fit.tree["log_likelihood"]["draw"].values)
@@ -47,6 +47,7 @@ class FreePosterior:
             value = value[:, kept]
             flat[name] = value.reshape(-1, *value.shape[2:])
         convert = _from_direct if hasattr(posterior, "layout") else _from_graph
+        flat = fit.mixture.component.once(flat, 1)  # as they are sampled
         return cls(posterior, convert(posterior, flat))
 
     def log_density(self, vectors: np.ndarray) -> np.ndarray:

@@ -164,8 +164,7 @@ def _draws_for_band(fit: Fit) -> dict | None:
     """Draws of the parameters for a band, at most 400, or None; of EM those of its sampling distribution."""
     if not fit.has_draws:
         return None
-    posterior = fit.tree["posterior"]
-    flat = {name: np.asarray(posterior[name]).reshape(-1, *posterior[name].shape[2:]) for name in fit._names}
+    flat = fit.posterior_draws
     step = -(-len(flat["weights"]) // DRAWS)
     return {name: value[::step] for name, value in flat.items()}
 

@@ -73,9 +73,10 @@ class GraphPosterior:
             )
         columns = [np.array([row[i] for row in rows]) for i in range(len(self._names))]
         lead = vector.shape[:-1]
-        return {
+        found = {
             name: column.reshape((*lead, *column.shape[1:])) for name, column in zip(self._names, columns, strict=True)
         }
+        return self.mixture.component.for_each(found, len(lead), self.mixture.n_components)
 
     def step_lengths(self, vector: np.ndarray) -> np.ndarray:
         """Lengths for finite differences: a ten-thousandth of the posterior's own scale along each coordinate."""
@@ -113,4 +114,5 @@ class GraphPosterior:
 
     def read_nutpie(self, posterior) -> dict:
         """Parameters (chain, draw, cluster, ...) from the posterior group that nutpie returns."""
-        return {name: posterior[name].values for name in self._names}
+        found = {name: posterior[name].values for name in self._names}
+        return self.mixture.component.for_each(found, 2, self.mixture.n_components)
