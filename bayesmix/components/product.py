@@ -159,17 +159,8 @@ class Product(Component):
         return self._joined(True)
 
     def _joined(self, missing):
-        segments = []
-        for part, own in zip(self.parts, self._slices, strict=True):
-            component, d = part.component, own.stop - own.start
-            if component.numeric:
-                formula = _with_missing(component.formula) if missing else component.formula
-                segments.append(Segment("formula", d, formula, missing))
-            elif component.kernel == "linear":
-                segments.append(Segment("linear", component.statistics(np.zeros((1, d))).shape[1], missing=missing))
-            else:
-                segments.append(Segment(component.kernel, d, missing=missing))
-        return Joined(tuple(segments))
+        pairs = zip(self.parts, self._slices, strict=True)
+        return Joined(tuple(segment_of(part.component, own.stop - own.start, missing) for part, own in pairs))
 
     @cached_property
     def _guard_shapes(self) -> list[tuple]:
@@ -246,8 +237,6 @@ class Product(Component):
         """What each part asks of its columns."""
         for part, own in self._with_data(data):
             try:
-                if own.missing and part.component.kernel == "full":
-                    raise ValueError(_NO_PARTS_OF_MATRICES)
                 part.component.check_data(own.observed(), n_components)
             except ValueError as error:
                 raise ValueError(f"part {part.name}: {error}") from None
@@ -368,8 +357,15 @@ class Product(Component):
 
     # -- the pass ------------------------------------------------------------------------------------------------------
     def rows(self, data):
-        """The columns that each part's pass reads, and the sum of their base measures."""
+        """The columns that each part's pass reads, and the sum of their base measures.
+
+        Rows in which the same cells of correlated columns are missing stand together.
+        """
         columns, base = [], 0.0
+        correlated = [own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel == "full"]
+        if data.missing and correlated:
+            gone = np.concatenate([np.isnan(data.values[:, own]) for own in correlated], axis=1)
+            data = data.take(np.lexsort(gone.T))
         for part, own in self._with_data(data):
             if part.component.kernel == "linear":
                 columns.append(_statistics_of_seen(part.component, own))
@@ -605,10 +601,14 @@ class Product(Component):
         return f"Product({', '.join(words)})"
 
 
-_NO_PARTS_OF_MATRICES = (
-    "normal columns with correlations take no missing cells as a part of a product; use a part bm.Normal() for each column, "
-    'covariance="diag", or bm.MvNormal() by itself, without other parts.'
-)
+def segment_of(component, n_features: int, missing: bool = False) -> Segment:
+    """The pass of a family of so many columns, as a part of a larger one."""
+    if component.numeric:
+        formula = _with_missing(component.formula) if missing else component.formula
+        return Segment("formula", n_features, formula, missing)
+    if component.kernel == "linear":
+        return Segment("linear", component.statistics(np.zeros((1, n_features))).shape[1], missing=missing)
+    return Segment(component.kernel, n_features, missing=missing)
 
 
 def _statistics_of_seen(component, data):

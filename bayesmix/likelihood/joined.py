@@ -5,8 +5,8 @@ a formula (`bayesmix.likelihood.generate`); here they are written into one pass 
 columns of the rows, a, b, and the statistics first and second of the parts stand behind one another, flat behind the
 component axis.
 
-Segments for rows with missing cells (NaN) add no log density there; `diagonal` then has its variance in `second`, as in
-``diagonal_missing``, `linear` the number of rows that are there.
+Segments for rows with missing cells (NaN) add no log density there; `diagonal` and `full` then have what is expected of
+them in `first` and `second`, as in ``diagonal_missing`` and ``full_missing``, `linear` the number of rows that are there.
 """
 
 import functools
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ascent, kernel, special
+from . import ascent, kernel, patterns, special
 from .generate import _HEAD, PREFIX, Formula, _Kind, _load
 
 
@@ -41,6 +41,11 @@ class Segment:
             return {"x": (d,), "a": (d,), "b": (), "first": (d,), "second": (int(self.missing),)}
         square = (d, d) if self.kernel == "full" else (d,)
         return {"x": (d,), "a": (d,), "b": square, "first": (d,), "second": square}
+
+    @property
+    def n_constants(self) -> int:
+        """How many numbers are worked out for each component before all rows, by a kernel."""
+        return self.n_columns**2 if self.kernel == "full" and self.missing else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +183,7 @@ def lines_of(joined: Joined, first_column: int = 0, first_name: int = 0) -> Line
         sums1 += parts[2]
         sums2 += parts[2]
         score += parts[3]
-        constants += 1
+        constants += segment.n_constants
     return Lines(prepare, density, (sums1, sums2), score, closing, constants)
 
 
@@ -204,7 +209,11 @@ def module_of(lines: Lines, sizes: dict[str, int], kinds: tuple[int, ...] = (0,)
         for name, sums in zip(("first", "second"), lines.sums, strict=True)
     )
     second = second.replace("    return log_likelihood, n", f"{closing}\n    return log_likelihood, n")
-    return "".join([head, first, second, _SCORE.format(score=_indented(lines.score, 2))])
+    body = "".join([first, second, _SCORE.format(score=_indented(lines.score, 2))])
+    if used := [name for name in patterns.FUNCTIONS if f"{name}(" in body]:
+        further = f"from bayesmix.likelihood.patterns import {', '.join(used)}  # version {patterns.VERSION}\n"
+        head = head.replace("from bayesmix.likelihood.special", f"{further}from bayesmix.likelihood.special")
+    return head + body
 
 
 def _module(joined: Joined) -> str:
@@ -420,11 +429,22 @@ def _full(d, at, constant):
     return prepare, density, sums, score
 
 
+def _full_missing(d, at, constant):
+    """The same where cells are missing."""
+    x, a, b, first, second = at["x"], at["a"], at["b"], at["first"], at["second"]
+    factor, cov = f"b[k, {b} : {b + d * d}]", f"constants[k, {constant} : {constant + d * d}]"
+    shared = f"x, start, rows, {x}, {d}, a[k, {a} : {a + d}], {factor}, {cov}, joint[k]"
+    prepare = [f"covariance_of_factor({factor}, {d}, {cov})"]
+    density = [f"add_observed_density({shared})"]
+    sums = [f"add_expected_moments({shared}, first[k, {first} : {first + d}], second[k, {second} : {second + d * d}])"]
+    return prepare, density, sums, _full(d, at, constant)[3]
+
+
 _LINES = {
     ("linear", False): _linear,
     ("linear", True): _linear_missing,
     ("diagonal", False): _diagonal,
     ("diagonal", True): _diagonal_missing,
     ("full", False): _full,
-    ("full", True): _full,  # whose cells are all there
+    ("full", True): _full_missing,
 }
