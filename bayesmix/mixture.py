@@ -3,10 +3,12 @@
 import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral
+from typing import cast
 
 from . import components
 from .arrays import Data, as_data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
+from .components.varied import Heterogeneous
 from .priors import Priors, from_plain, to_plain
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
 
@@ -20,11 +22,14 @@ class Mixture:
 
     Parameters
     ----------
-    component : Component
+    component : Component or list of Component
         The family of the components, for example ``bm.Normal()`` or ``bm.MvNormal(covariance="tied")``; its
-        arguments are priors that replace the defaults.
-    n_components : int
-        Number of components K, at least 1; under `StickBreaking` the level of truncation, under `MFM` the largest K.
+        arguments are priors that replace the defaults. A list gives each component a family of its own, or priors of its
+        own: ``[bm.Normal(), bm.Normal(), bm.Uniform()]`` is two clusters and noise. Components of equal families
+        may change places, others keep theirs; see `bayesmix.components.varied.Heterogeneous` for names of parameters.
+    n_components : int, optional
+        Number of components K, at least 1; under `StickBreaking` the level of truncation, under `MFM` the largest K. Of a
+        list it is the length, and need not be given.
     weights : WeightsPrior
         Prior of the weights: `Dirichlet`, `StickBreaking` or `MFM`. The default, ``bm.Dirichlet(1.0)``, is uniform over
         the simplex. EM does not use it.
@@ -42,10 +47,14 @@ class Mixture:
     """
 
     component: Component
-    n_components: int
+    n_components: int = cast(int, None)
     weights: WeightsPrior = Dirichlet(1.0)
 
     def __post_init__(self):
+        if isinstance(self.component, list | tuple):
+            component, k = components.from_list(self.component, self.n_components)
+            object.__setattr__(self, "component", component)
+            object.__setattr__(self, "n_components", k)
         if isinstance(self.component, type) and issubclass(self.component, Component):
             raise TypeError(
                 f"component is the class {self.component.__name__}; call it to make a component: bm.{self.component.__name__}()."
@@ -61,6 +70,8 @@ class Mixture:
                 "which compares them."
             )
         k = self.n_components
+        if k is None:
+            raise TypeError(f"a mixture needs a number of components: bm.Mixture(bm.{self.component}, n_components=2).")
         if isinstance(k, bool) or not isinstance(k, Integral):
             raise TypeError(
                 f"n_components={k!r} but it must be a whole number, at least 1; to compare several, use bm.sweep."
@@ -74,8 +85,12 @@ class Mixture:
         if not isinstance(self.weights, WeightsPrior):
             raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
         self.weights.check(self.n_components)
+        if isinstance(self.component, Heterogeneous):
+            self.component.check_mixture(self.n_components, self.weights)
 
     def __str__(self):
+        if isinstance(self.component, Heterogeneous):
+            return f"Mixture of {self.component}, weights ~ {self.weights}"
         noun = "component" if self.n_components == 1 else "components"
         return f"Mixture of {self.n_components} {self.component} {noun}, weights ~ {self.weights}"
 

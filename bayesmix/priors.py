@@ -31,13 +31,38 @@ def prefix(word: str):
     import pymc as pm
 
     model: Any = pm.modelcontext(None)
-    token = _PREFIX.set(word)
-    model.name_for = lambda name: f"{word}{name}"  # of this model, in place of its class's
+    outer = _PREFIX.get()
+    token = _PREFIX.set(outer + word)
+    model.name_for = lambda name: f"{outer}{word}{name}"  # of this model, in place of its class's
     try:
         yield
     finally:
-        del model.name_for
         _PREFIX.reset(token)
+        del model.name_for
+        if outer:
+            model.name_for = lambda name: f"{outer}{name}"
+
+
+@contextmanager
+def clusters_called(name: str):
+    """Let the dim ``cluster`` of variables made in the open PyMC model be another one, of some of the components."""
+    import pymc as pm
+
+    model: Any = pm.modelcontext(None)
+    length, register = model._dim_lengths["cluster"], model.add_named_variable
+    model._dim_lengths["cluster"] = model._dim_lengths[name]
+
+    def renamed(variable, dims=None):
+        if dims is not None:
+            dims = tuple(name if dim == "cluster" else dim for dim in ([dims] if isinstance(dims, str) else dims))
+        return register(variable, dims)
+
+    model.add_named_variable = renamed
+    try:
+        yield
+    finally:
+        model._dim_lengths["cluster"] = length
+        del model.add_named_variable
 
 
 def dim(name: str) -> str:

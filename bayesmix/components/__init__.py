@@ -32,6 +32,8 @@ from .skew_normal import SkewNormal
 from .student_t import StudentT
 from .truncated_normal import TruncatedNormal
 from .uniform import Uniform
+from .varied import Heterogeneous
+from .varied import from_list as from_list
 from .von_mises import VonMises
 from .wald import Wald
 from .weibull import Weibull
@@ -86,6 +88,9 @@ def to_plain(component: Component) -> dict:
     if isinstance(component, Product):
         parts = [{"name": p.name, "columns": p.columns, **to_plain(p.component)} for p in component.parts]
         return {"component": "Product", "settings": {}, "parts": parts}
+    if isinstance(component, Heterogeneous):
+        members = [to_plain(member) for member in component.members]
+        return {"component": "Heterogeneous", "n_features": component.n_features, "members": members}
     settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
     family = type(component)
     plain = {"component": family.__name__, "settings": settings}
@@ -100,6 +105,8 @@ def from_plain(plain: dict) -> Component:
         columns = [None if p["columns"] is None else tuple(p["columns"]) for p in plain["parts"]]
         parts = zip(plain["parts"], columns, strict=True)
         return Product.of(tuple(Part(p["name"], from_plain(p), own) for p, own in parts))
+    if plain["component"] == "Heterogeneous":
+        return Heterogeneous(tuple(from_plain(p) for p in plain["members"]), plain["n_features"])
     settings = {name: priors.from_plain(value) for name, value in plain["settings"].items()}
     family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else FAMILIES[plain["component"]]
     return family(**settings)

@@ -170,6 +170,14 @@ class Component(ABC):
         """Which components may change places, (cluster,) of whole numbers: those of the same number, all by default."""
         return np.zeros(n_components, dtype=int)
 
+    def leading(self, params: dict) -> np.ndarray:
+        """The number by which components that may change places are put in order: (..., cluster, ...) -> (..., cluster).
+
+        The first entry of the first parameter, mostly a mean.
+        """
+        first = self.parameters[0]
+        return params[first.name][(..., *[0] * len(first.event_dims))]
+
     # -- the formula ---------------------------------------------------------------------------------------------------
     @abstractmethod
     def log_density(self, x, params: dict):
@@ -305,6 +313,10 @@ class Component(ABC):
             params = self.m_step(params, self.statistics_given(data.values, responsibilities, params), guard)
         return params
 
+    def assigned(self, responsibilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Responsibilities (obs, cluster) to start from, made of a partition of the rows whose classes have no order."""
+        return responsibilities
+
     def statistics_given(self, x: np.ndarray, responsibilities: np.ndarray, params: dict) -> Statistics:
         """Statistics for given responsibilities times row weights, taken about the parameters."""
         n = responsibilities.sum(axis=0)
@@ -390,6 +402,10 @@ class Component(ABC):
     def guard_around(self, params: dict, strength: float) -> Guard:
         """The guard with the spread pooled within components; only families with a `guard` have one."""
         raise NotImplementedError(f"{type(self).__name__} needs no guard.")
+
+    def guard_settling(self, params: dict, strength: float, first: Guard) -> Guard:
+        """`guard_around` the parameters of a fit on the way to a guard that settles; `first` is that of the data."""
+        return self.guard_around(params, strength)
 
     def collapsed(self, params: dict, data: Data) -> np.ndarray:
         """How thin each component is against the spread within components: (cluster,), about 1, and 0 for a spike."""

@@ -24,8 +24,8 @@ def settled_guard(likelihood: Likelihood, strength: float, rng: np.random.Genera
 
     None for families that cannot collapse.
     """
-    guard = likelihood.component.guard(likelihood.data, strength)
-    if guard is None:
+    first = guard = likelihood.component.guard(likelihood.data, strength)
+    if first is None:
         return None
     run = {"max_iter": FIRST_PASSES, "tol": 1e-6}
     starts = [given] if given else [start(likelihood, "auto", stream) for stream in rng.spawn(FIRST_STARTS)]
@@ -34,7 +34,7 @@ def settled_guard(likelihood: Likelihood, strength: float, rng: np.random.Genera
     for _ in range(ROUNDS):
         if best.collapsed or not np.isfinite(best.objective):
             break
-        narrower = likelihood.component.guard_around(best.params, strength)
+        narrower = likelihood.component.guard_settling(best.params, strength, first)
         settled = np.allclose(narrower.second, guard.second, rtol=1e-3, atol=1e-3 * np.abs(narrower.second).max())
         guard = narrower
         if settled:

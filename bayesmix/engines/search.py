@@ -219,8 +219,8 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
 
 
 def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
-    """Order the components that may change places by the first entry of their first parameter, mostly a mean."""
+    """Order the components that may change places, by `Component.leading`."""
     component, k = likelihood.component, likelihood.n_components
-    first = run.params[component.parameters[0].name].reshape(k, -1)[:, 0]
-    order = ordering(first[None], component.exchangeable(k)).permutation[0]
+    own = {name: value for name, value in run.params.items() if name != "weights"}
+    order = ordering(component.leading(own)[None], component.exchangeable(k)).permutation[0]
     return replace(run, params={key: value[order] for key, value in run.params.items()})

@@ -74,7 +74,7 @@ def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> di
     if strategy == "auto":
         strategy = STRATEGIES[rng.integers(len(STRATEGIES))]
     ways = {"kmeans": kmeans, "random": random_rows, "hierarchical": hierarchical}
-    return from_responsibilities(likelihood, ways[strategy](x, k, rng))
+    return from_responsibilities(likelihood, likelihood.component.assigned(ways[strategy](x, k, rng), rng))
 
 
 def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) -> dict:

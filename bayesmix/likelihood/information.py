@@ -121,6 +121,8 @@ def _view(component, rows, params, a, b):
 
 
 def _view_of(component, params, a, b, second):
+    if hasattr(component, "kinds"):
+        return _Kinds(component, params, a, b, second)
     if component.multivariate and component.numeric:
         return _Product(component, params, a, b, second)
     if component.numeric:
@@ -211,6 +213,56 @@ class _Product:
     def _with_rows(self, gradient, own):
         """A part's own columns of a gradient, those of log pi in front."""
         return np.concatenate([gradient[:, :1], gradient[:, own]], axis=1)
+
+
+def _left_out(view) -> float:
+    """What minus the log density of normal components has besides what `scores` finds: log(2 pi) / 2 for each column."""
+    if isinstance(view, _Product):
+        return sum(_left_out(part) for part in view.views)
+    return 0.5 * np.log(2.0 * np.pi) * view.mu.shape[1] if isinstance(view, _Gaussian) else 0.0
+
+
+class _Kinds:
+    """Components of several kinds: phi_k = (log pi_k, what the family of k has behind it), zero where others have more."""
+
+    def __init__(self, component, params, a, b, second):
+        self.component, self.n_components = component, len(a)
+        flat = (("a", a), ("b", b), ("second", second))
+        pieces = zip(component._each(params), *(component.shaped(*pair) for pair in flat), strict=True)
+        self.views = [_view_of(group.component, own, *rest) for (group, own), *rest in pieces]
+        self.clusters = [list(group.clusters) for group in component.groups]
+        self.columns, self.with_base = component.kinds.columns, component.kinds.with_base
+        self.size = max(view.size for view in self.views)
+
+    def scores(self, x):
+        """Log density (K, obs) of prepared rows (column, obs), and the scores (K, M, obs)."""
+        n_obs = x.shape[1]
+        log_density, scores = np.empty((self.n_components, n_obs)), np.zeros((self.n_components, self.size, n_obs))
+        for view, own, columns, base in zip(self.views, self.clusters, self.columns, self.with_base, strict=True):
+            rows = x[columns]
+            log_density[own], scores[own, : view.size] = view.scores(rows[:-1] if base else rows)
+            log_density[own] += (rows[-1] if base else 0.0) - _left_out(view)
+        return log_density, scores
+
+    def with_guard(self, gradient, guard):
+        """Add the gradients of the families' guards."""
+        out = gradient.copy()
+        for view, own, g in zip(self.views, self.clusters, self.component._guards(guard), strict=True):
+            if g is not None:
+                out[own, : view.size] = view.with_guard(gradient[own, : view.size], g)
+        return out
+
+    def complete_hessian(self, gradient, guard):
+        """Sum of r h, (K, M, M)."""
+        hessian = np.zeros((self.n_components, self.size, self.size))
+        for view, own, g in zip(self.views, self.clusters, self.component._guards(guard), strict=True):
+            hessian[own, : view.size, : view.size] = view.complete_hessian(gradient[own, : view.size], g)
+        return hessian
+
+    def in_arguments(self, gradient):
+        """The gradient in the families' a and b."""
+        pairs = [view.in_arguments(gradient[own, : view.size - 1]) for view, own in zip(self.views, self.clusters, strict=True)]
+        return tuple(self.component.kinds.together(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
 
 
 class _Gaussian:
