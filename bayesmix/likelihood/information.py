@@ -134,6 +134,7 @@ class _Formula:
     """Families by their formula: phi_k = (log pi_k, parameters), with derivatives from the written pass."""
 
     def __init__(self, component, params, a, second):
+        component.expected_statistics()  # so that its pass is written
         self.component, self.params, self.second = component, params, second
         self.a = np.ascontiguousarray(a, dtype=float)
         self.size = 1 + a.shape[1]
