@@ -32,6 +32,7 @@ from .components.normal import Normal as Normal
 from .components.pareto import Pareto as Pareto
 from .components.poisson import Poisson as Poisson
 from .components.product import Product as Product
+from .components.regression import Regression as Regression
 from .components.skew_normal import SkewNormal as SkewNormal
 from .components.student_t import StudentT as StudentT
 from .components.truncated_normal import TruncatedNormal as TruncatedNormal

@@ -402,6 +402,8 @@ class Fit:
         labels = data.feature + data.given
         if isinstance(x, Data) and (x.feature, x.given) == (data.feature, data.given) and (missing or not x.missing):
             return x
+        if (made := component.read_rows(x)) is not None:
+            return made
         read: dict = {"missing": missing and component.takes_missing, "given": data.given}
         if data.named:
             rows = as_data(x, feature=labels, **read)

@@ -6,7 +6,7 @@ from numbers import Integral
 from typing import cast
 
 from . import components
-from .arrays import Data, as_data, check_distinct_rows, check_enough_rows, check_missing
+from .arrays import Data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
 from .components.varied import Heterogeneous
 from .priors import Priors, from_plain, to_plain
@@ -122,8 +122,7 @@ class Mixture:
             If the data cannot be read, or do not suit the family or its priors.
         """
         if not isinstance(data, Data):
-            component = self.component
-            data = as_data(data, weights=weights, missing=component.takes_missing, given=component.given)
+            data = self.component.read(data, weights)
         checked = self.component.arrange(data)
         check_missing(checked, self.component)
         needed, rows = self.stated_n_components or 1, checked.observed()  # a largest K needs no rows behind it

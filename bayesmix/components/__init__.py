@@ -28,6 +28,7 @@ from .normal import Normal
 from .pareto import Pareto
 from .poisson import Poisson
 from .product import Part, Product
+from .regression import Regression
 from .skew_normal import SkewNormal
 from .student_t import StudentT
 from .truncated_normal import TruncatedNormal
@@ -77,6 +78,7 @@ FAMILIES = {
         TruncatedNormal,
         Uniform,
         Multinomial,
+        Regression,
     )
 }
 
@@ -91,7 +93,10 @@ def to_plain(component: Component) -> dict:
     if isinstance(component, Heterogeneous):
         members = [to_plain(member) for member in component.members]
         return {"component": "Heterogeneous", "n_features": component.n_features, "members": members}
-    settings = {name: priors.to_plain(value) for name, value in component._settings().items()}
+    settings = {
+        name: to_plain(value) if isinstance(value, Component) else priors.to_plain(value)
+        for name, value in component._settings().items()
+    }
     family = type(component)
     plain = {"component": family.__name__, "settings": settings}
     if FAMILIES.get(family.__name__) is not family:  # a user's own
@@ -107,7 +112,10 @@ def from_plain(plain: dict) -> Component:
         return Product.of(tuple(Part(p["name"], from_plain(p), own) for p, own in parts))
     if plain["component"] == "Heterogeneous":
         return Heterogeneous(tuple(from_plain(p) for p in plain["members"]), plain["n_features"])
-    settings = {name: priors.from_plain(value) for name, value in plain["settings"].items()}
+    settings = {
+        name: from_plain(value) if isinstance(value, dict) and "component" in value else priors.from_plain(value)
+        for name, value in plain["settings"].items()
+    }
     family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else FAMILIES[plain["component"]]
     return family(**settings)
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 
-from ..arrays import Data, namespace
+from ..arrays import Data, as_data, namespace
 from ..constraints import Fixed, Shared
 from ..likelihood.generate import kernel_of, score_of
 from ..priors import Priors, as_prior
@@ -177,6 +177,19 @@ class Component(ABC):
         """
         first = self.parameters[0]
         return params[first.name][(..., *[0] * len(first.event_dims))]
+
+    # -- data in -------------------------------------------------------------------------------------------------------
+    def read(self, data, weights=None) -> Data:
+        """Data of any kind as numbers; see `bayesmix.arrays.as_data`."""
+        return as_data(data, weights=weights, missing=self.takes_missing, given=self.given)
+
+    def read_rows(self, data, needs_response: bool = True) -> Data | None:
+        """New rows for a fit, of a family that makes columns of its own of them; None of others."""
+        return None
+
+    def partition(self, data: Data, n_components: int, rng: np.random.Generator) -> np.ndarray | None:
+        """Responsibilities (obs, cluster) of a random start of this family's own; None if it has none."""
+        return None
 
     # -- the formula ---------------------------------------------------------------------------------------------------
     @abstractmethod

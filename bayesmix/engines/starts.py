@@ -71,6 +71,10 @@ def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> di
     cluster of one row is a start like any other.
     """
     x, k = standardise(likelihood.data), likelihood.n_components
+    if strategy in ("auto", "random"):
+        own = likelihood.component.partition(likelihood.data, k, rng)
+        if own is not None:
+            return from_responsibilities(likelihood, own)
     if strategy == "auto":
         strategy = STRATEGIES[rng.integers(len(STRATEGIES))]
     ways = {"kmeans": kmeans, "random": random_rows, "hierarchical": hierarchical}

@@ -30,6 +30,7 @@ import numpy as np
 
 from ..components.base import Component, Guard, Rows, Statistics
 from .formula import log_of_weights
+from .generate import functions_of
 
 CELLS = 2**17  # doubles of the scores of a block of rows (1 MB), unless that is few rows
 
@@ -141,7 +142,7 @@ class _Formula:
 
     def scores(self, x):
         """Log density (K, obs) of prepared rows (column, obs), and the scores (K, M, obs)."""
-        log_density, own = self.component.formula.functions.pointwise(np.ascontiguousarray(x.T), self.a)
+        log_density, own = functions_of(self.component.kernel).pointwise(np.ascontiguousarray(x.T), self.a)
         scores = np.empty((len(self.a), self.size, x.shape[1]))
         scores[:, 0], scores[:, 1:] = 1.0, own
         return log_density, scores
