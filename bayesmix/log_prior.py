@@ -5,6 +5,7 @@ import xarray as xr
 from scipy.special import multigammaln  # pyright: ignore[reportAttributeAccessIssue]
 
 from .arrays import Data
+from .constraints import Fixed, Shared
 from .mixture import Mixture
 from .priors import InverseWishart, Prior, ProportionalLogNormal, ScaledInverseChiSquared
 from .weight_priors import CONCENTRATION
@@ -43,6 +44,10 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
         if alpha is not None:
             found[CONCENTRATION] = mixture.weights.log_hyperprior(alpha)
     for name, prior in mixture.component.priors(data, k).items():
+        if isinstance(prior, Fixed):
+            continue
+        if isinstance(prior, Shared):
+            prior, draws = prior.prior, draws | {name: draws[name][:, :, :1]}
         if name == "cov" and isinstance(prior, InverseWishart):
             value = _inverse_wishart(prior, _distinct(mixture, data, draws["cov"]))
         elif name in draws and name != "cov":
@@ -99,7 +104,7 @@ def _inverse_wishart(prior: InverseWishart, cov) -> np.ndarray | None:
 def _free(mixture, data) -> int:
     """Number of free parameters of the covariances."""
     k, d = mixture.n_components, data.n_features
-    return mixture.component.n_free(k, d) - k * d
+    return getattr(mixture.component, "free", mixture.component).n_free(k, d) - k * d
 
 
 def _distinct(mixture, data, cov):

@@ -1,9 +1,10 @@
 r"""Mixtures of normal or Student-t densities in free coordinates that look the same under every labelling.
 
-.. math:: q(\theta) = \frac{1}{K!} \sum_{\sigma} \sum_g \omega_g\, q_g(\sigma \theta)
+.. math:: q(\theta) = \frac{1}{M} \sum_{\sigma} \sum_g \omega_g\, q_g(\sigma \theta)
 
-with :math:`\sigma` over all permutations of the components: as a proposal for the posterior of a mixture it covers every
-labelling, where they are far apart as well as where they overlap (Fruehwirth-Schnatter 2004).
+with :math:`\sigma` over all M permutations of the components (K! where all may change places): as a proposal for the
+posterior of a mixture it covers every labelling, where they are far apart as well as where they overlap
+(Fruehwirth-Schnatter 2004).
 """
 
 import math
@@ -42,7 +43,7 @@ def _add_block(distance, z, whitener, centre, values, first, begin):
 
 
 @_compiled
-def _log_symmetrised(rows, shared, centres, whiteners, constants, dof, most_nodes):
+def _log_symmetrised(rows, shared, groups, centres, whiteners, constants, dof, most_nodes):
     """Log of the sum over g and all labellings of constants_g + log shape, for each draw; NaN where the search is too long.
 
     Labels are given one at a time. What the first of them contribute to the squared distance bounds the density of all
@@ -71,7 +72,7 @@ def _log_symmetrised(rows, shared, centres, whiteners, constants, dof, most_node
                 if chosen[depth] >= 0:
                     used[chosen[depth]] = False
                 component = chosen[depth] + 1
-                while component < n_components and used[component]:
+                while component < n_components and (used[component] or groups[component] != groups[depth]):
                     component += 1
                 if component == n_components:
                     depth -= 1
@@ -173,8 +174,9 @@ class Proposal:
         def run(piece):
             some_rows, some_shared = piece
             centres, whiteners, constants = self._compiled
-            return _log_symmetrised(some_rows, some_shared, centres, whiteners, constants, float(self.dof), MOST_NODES)
+            own = some_rows, some_shared, self.symmetry.groups
+            return _log_symmetrised(*own, centres, whiteners, constants, float(self.dof), MOST_NODES)
 
         with interruptible():
             found = np.concatenate(list(in_order(run, pieces, min(available_cores(), len(pieces)))))
-        return found - math.lgamma(self.symmetry.n_components + 1)
+        return found - self.symmetry.log_n_labellings

@@ -4,9 +4,13 @@ The likelihood of a mixture is the same for all K! labellings of its components,
 treats them alike. In free coordinates a permutation is then a linear map. Here it is made a permutation of rows: every
 component gets a row of centred log weight and its own coordinates, next to the coordinates that all of them share.
 
+Components that are of different families, or have known parameters of different values, do not change places: then a
+permutation here is one among those that do.
+
 .. math:: c_k = (\log \pi_k - \tfrac1K \sum_j \log \pi_j,\ \text{own coordinates of } k)
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +27,8 @@ class Symmetry:
 
     Attributes
     ----------
-    n_components : int
+    groups : ndarray of int (cluster,)
+        Components of the same number may change places.
     centring : ndarray (cluster, coordinate)
         The matrix that makes centred log weights of free coordinates; it is 0 but for those of the weights.
     own : ndarray of int (cluster, coordinate of a component)
@@ -32,7 +37,7 @@ class Symmetry:
         Coordinates that no permutation moves, such as those of a tied covariance.
     """
 
-    n_components: int
+    groups: np.ndarray
     centring: np.ndarray
     own: np.ndarray
     shared: np.ndarray
@@ -67,13 +72,23 @@ class Symmetry:
         centred = log_weights - log_weights.mean(axis=1, keepdims=True)
         of_weights = (count == 0) & np.any(np.abs(centred[1:] - centred[0]) > SAME * steps[:, None], axis=1)
         found = cls(
-            k,
+            mixture.component.exchangeable(k),
             np.where(of_weights, ((centred[1:] - centred[0]) / steps[:, None]).T, 0.0),
             _own(changed, count == 1 if k > 1 else ~of_weights),
             np.flatnonzero(~of_weights & (count != 1)) if k > 1 else np.empty(0, dtype=int),
         )
         found._check(posterior, vector, steps)
         return found
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return len(self.groups)
+
+    @property
+    def log_n_labellings(self) -> float:
+        """Logarithm of the number of permutations."""
+        return float(sum(math.lgamma(size + 1.0) for size in np.bincount(self.groups)))
 
     @property
     def n_dim(self) -> int:
@@ -104,15 +119,12 @@ class Symmetry:
         return np.linalg.solve(self.matrix, np.concatenate([*flat, shared], axis=1).T).T
 
     def _check(self, posterior, vector, steps):
-        """Try a transposition and a cycle, which generate all permutations, at two places."""
-        k, n = self.n_components, self.n_dim
+        """Try a transposition and a cycle in each group, which generate all permutations, at two places."""
+        n = self.n_dim
         if self.matrix.shape != (n, n):
             raise ValueError(self._unknown(posterior, "some coordinates move several components and not all"))
-        if k == 1:
-            return
         places = vector + 0.3 * steps * np.cos(np.arange(2 * n)).reshape(2, n)
-        for order in {(1, 0, *range(2, k)), (*range(1, k), 0)}:
-            permutation = np.array(order)
+        for permutation in self._generators():
             there = self.permuted(places, permutation)
             params, expected = posterior.from_vector(there), posterior.from_vector(places)
             for name in ("weights", *(parameter.name for parameter in posterior.mixture.component.parameters)):
@@ -127,6 +139,17 @@ class Symmetry:
                         f"the posterior does not treat the components alike: its log density changes by "
                         f"{abs(values[0] - values[1]):.3g} nats when they are permuted. Give all of them the same prior."
                     )
+
+    def _generators(self):
+        """Permutations that generate all of them."""
+        found = []
+        for group in np.unique(self.groups):
+            own = np.flatnonzero(self.groups == group)
+            for order in {(1, 0, *range(2, len(own))), (*range(1, len(own)), 0)} if len(own) > 1 else ():
+                permutation = np.arange(self.n_components)
+                permutation[own] = own[list(order)]
+                found.append(permutation)
+        return found
 
     def _unknown(self, posterior, reason):
         return (
