@@ -27,6 +27,7 @@ from .components.log_normal import LogNormal as LogNormal
 from .components.logistic import Logistic as Logistic
 from .components.multinomial import Multinomial as Multinomial
 from .components.mvnormal import MvNormal as MvNormal
+from .components.mvstudent_t import MvStudentT as MvStudentT
 from .components.negative_binomial import NegativeBinomial as NegativeBinomial
 from .components.normal import Normal as Normal
 from .components.pareto import Pareto as Pareto

@@ -70,6 +70,9 @@ def moments_by_formula(row, x, params, weighted):
     """First and second statistics as `bayesmix.likelihood.kernel` defines them, and sums of their absolute terms."""
     if row.component.numeric:
         return derivatives_by_formula(row, x, params, weighted)
+    if row.statistics:
+        terms = [weighted.reshape(weighted.shape + (1,) * (t.ndim - 2)) * t for t in row.statistics(x, params)]
+        return [t.sum(axis=0) for t in terms], [np.abs(t).sum(axis=0) for t in terms]
     if row.component.kernel == "linear":
         terms = weighted[:, :, None] * row.component.statistics(x)[:, None, :]
         return (terms.sum(axis=0), np.empty((row.n_components, 0))), (np.abs(terms).sum(axis=0), 1.0)
@@ -200,6 +203,9 @@ def total_probability_is_one(row):
             total = density(row.atoms).sum()
         elif row.component.discrete:
             total = density(np.arange(component.ppf(1 - 1e-15) + 50)).sum()
+        elif row.nodes:
+            nodes, masses = row.nodes(component)
+            total = density(nodes) @ masses
         elif row.component.multivariate:  # the trapezoidal rule is exact to rounding for smooth tails this far out
             sd = np.sqrt(np.diag(component.cov))
             step = 0.5 * np.sqrt(np.linalg.eigvalsh(component.cov)[0])
@@ -435,7 +441,7 @@ def pass_is_the_formula_after_offsets_and_scales(row):
                 _same_pass(row, function, moved, x, reference, row_weights, f"offset {offset:g}, scale {scale:g}")
 
 
-@promise_if(lambda row: row.moved and not row.component.numeric)
+@promise_if(lambda row: row.moved and row.component.sufficient and not row.component.numeric)
 def clusters_far_apart_keep_their_moments(row):
     """Clusters at -1e8 and +1e8: one EM step gives NumPy's mean and covariance of each."""
     near = row.data(400, params=row.params | {"weights": np.array([0.0, 1.0, 0.0])})
@@ -511,14 +517,19 @@ def pymc_draws_have_scipys_cdf(row):
 
 
 # -- EM ----------------------------------------------------------------------------------------------------------------
-@promise_if(lambda row: row.component.numeric and row.component.smooth and row.component.n_free(1, row.n_features))
+def _is_one_step(row):
+    """Is the M-step one step uphill, of Newton's method or of ECM, and not the maximum?"""
+    return row.component.smooth and (row.component.numeric or not row.component.sufficient)
+
+
+@promise_if(lambda row: _is_one_step(row) and row.component.n_free(1, row.n_features))
 def m_step_climbs(row):
-    """A Newton step, halved until it leads up, raises the expected complete-data log-likelihood, plus guard."""
+    """The step, halved until it leads up, raises the expected complete-data log-likelihood, plus guard."""
     x = row.data(500)
     function = likelihood(row, x, np.random.default_rng(12).uniform(0, 2, size=len(x)))
     at = {name: value[[1, 0, 2]] for name, value in row.params.items()}
     off = row.component.to_vector(family(at)) + 0.4 * row.component.coordinate_scale(at)  # not at the optimum
-    at = at | row.component.from_vector(off, row.n_components, 1)
+    at = at | row.component.from_vector(off, row.n_components, row.n_features)
     statistics = function.statistics(at)
     weighted = pass_by_formula(row, x, at, function.data.weights)[1]
     for guard in (None, row.component.guard(function.data, 5.0)):
@@ -529,11 +540,11 @@ def m_step_climbs(row):
 
         begin = row.component.to_vector(family(at))
         step = row.component.to_vector(row.component.m_step(at, statistics, guard)) - begin
-        tried = [row.component.from_vector(begin + step / 2**i, row.n_components, 1) for i in range(8)]
+        tried = [row.component.from_vector(begin + step / 2**i, row.n_components, row.n_features) for i in range(8)]
         assert max(expected(params) for params in tried) > expected(at) + 1, f"guard {guard}"
 
 
-@promise_if(lambda row: not (row.component.numeric and row.component.smooth))
+@promise_if(lambda row: not _is_one_step(row))
 def m_step_beats_its_neighbours(row):
     """No step in any free coordinate has a higher expected complete-data log-likelihood, plus guard."""
     x = row.data(500)
@@ -581,7 +592,8 @@ def m_step_on_given_responsibilities_beats_its_neighbours(row):
 
 def _is_slow(row, accelerate):
     """EM without Newton steps, of parameters that hardly show in the density, say, may take 100 000 iterations."""
-    return row.component.numeric and not (accelerate and row.component.smooth)
+    one_step = row.component.numeric or not row.component.sufficient
+    return one_step and not (accelerate and row.component.smooth)
 
 
 @promise

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import integrate, optimize, stats
+from scipy import integrate, optimize, special, stats
 from scipy.spatial.transform import Rotation
 
 import bayesmix as bm
@@ -24,6 +24,8 @@ class Oracle:
     moved : (params, offset, scale) -> parameters of ``scale * x + offset``; None where that makes no sense
     offsets : what rows are moved by; 0 alone for families that can only be rescaled
     off_support : values whose density is zero
+    statistics : x, parameters -> what the pass sums over rows, first and second (row, cluster, ...), of passes of their own
+    nodes : SciPy's distribution -> values (node, feature) and masses whose sum integrates the density, where a grid would not
     pymc_digits : log density above which PyMC's is compared, and how closely, where its own formula loses digits
     impossible : changed parameters, and values in the support of which the last is then impossible under all components
     atoms : all values (row, feature), of families of several discrete columns
@@ -41,6 +43,8 @@ class Oracle:
     impossible: tuple = ()
     flat: bool = False
     atoms: Any = None
+    statistics: Callable | None = None
+    nodes: Callable | None = None
     pymc_digits: tuple = (-np.inf, 1e-11)
 
     def __str__(self):
@@ -142,6 +146,66 @@ class SciPyMultinomial:
         self.frozen = stats.multinomial(n, p)
         self.logpdf, self.rvs = self.frozen.logpmf, self.frozen.rvs
         self.mean, self.cov = n * np.asarray(p), self.frozen.cov()
+
+
+class SciPyStudent:
+    """SciPy's multivariate t distribution, with the names of its multivariate normal one."""
+
+    def __init__(self, mu, scale, nu):
+        self.frozen = stats.multivariate_t(mu, scale, nu)
+        self.logpdf, self.rvs = self.frozen.logpdf, self.frozen.rvs
+        self.mean, self.cov, self.root = mu, scale * nu / (nu - 2.0), np.linalg.cholesky(scale)
+
+    def nodes(self):
+        """Spheres of the density, by Gauss's rule in the arc tangent of their radius; on each, its poles."""
+        d = len(self.mean)
+        angle, mass = np.polynomial.legendre.leggauss(100)
+        radius = np.tan(0.25 * np.pi * (angle + 1.0))
+        mass = mass * 0.25 * np.pi * (1.0 + radius**2) * radius ** (d - 1) * np.prod(np.diag(self.root))
+        poles = np.vstack([np.eye(d), -np.eye(d)])
+        area = 2.0 * np.pi ** (0.5 * d) / special.gamma(0.5 * d)
+        return self.mean + np.kron(radius[:, None], poles) @ self.root.T, np.repeat(mass, 2 * d) * area / (2 * d)
+
+
+def student_statistics(x, params):
+    """What the pass of t components sums: u (x - mu), the slope of the log density in nu, u; and u (x - mu)(x - mu)'."""
+    nu, d = params["nu"], x.shape[1]
+    c = x[:, None, :] - params["mu"]
+    squared = np.einsum("nki,kij,nkj->nk", c, np.linalg.inv(params["scale"]), c)
+    u = (nu + d) / (nu + squared)
+    slope = special.psi(0.5 * (nu + d)) - special.psi(0.5 * nu) - d / nu - np.log1p(squared / nu) + u * squared / nu
+    second = u[..., None, None] * c[..., :, None] * c[..., None, :]
+    return np.concatenate([u[..., None] * c, 0.5 * slope[..., None], u[..., None]], axis=-1), second
+
+
+def _mvstudent(name: str, structure: str, **settings) -> "Oracle":
+    diagonal = structure == "diag"
+
+    def statistics(x, params):
+        first, second = student_statistics(x, params)
+        return first, np.diagonal(second, axis1=-2, axis2=-1) if diagonal else second
+
+    def pymc(params):
+        import pymc as pm
+
+        return pm.MvStudentT.dist(**params)
+
+    nu = settings.get("nu")
+    return Oracle(
+        name,
+        bm.MvStudentT(covariance=structure, **settings),
+        {
+            "weights": WEIGHTS,
+            "mu": MEANS,
+            "scale": COVARIANCES[structure],
+            "nu": np.array([5.0, 6.0, 8.0]) if nu is None else np.full(3, float(nu)),
+        },
+        scipy=lambda p: SciPyStudent(p["mu"], p["scale"], p["nu"]),
+        pymc=pymc,
+        moved=lambda p, offset, scale: p | {"mu": p["mu"] * scale + offset, "scale": p["scale"] * scale**2},
+        statistics=statistics,
+        nodes=SciPyStudent.nodes,
+    )
 
 
 def _pymc(name: str) -> Callable:
@@ -353,6 +417,8 @@ ROWS = [
     _mvnormal("MvNormal diag", "diag"),
     _mvnormal("MvNormal spherical", "spherical"),
     *(_mvnormal(f"MvNormal {letters}", letters) for letters in LETTERED),
+    _mvstudent("MvStudentT full", "full"),
+    _mvstudent("MvStudentT diag, nu known", "diag", nu=6),
     Oracle(
         "StudentT",
         bm.StudentT(),

@@ -23,6 +23,7 @@ from .log_normal import LogNormal
 from .logistic import Logistic
 from .multinomial import Multinomial
 from .mvnormal import MvNormal
+from .mvstudent_t import MvStudentT
 from .negative_binomial import NegativeBinomial
 from .normal import Normal
 from .pareto import Pareto
@@ -45,6 +46,7 @@ FAMILIES = {
     for family in (
         Normal,
         MvNormal,
+        MvStudentT,
         Poisson,
         Product,
         StudentT,

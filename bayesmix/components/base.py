@@ -86,6 +86,9 @@ class Component(ABC):
     # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
     # If not, the M-step is one step of many (ECM), unless it is numeric anyway
     sufficient: ClassVar[bool] = True
+    # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
+    # If not, the M-step is one step of many (ECM), unless it is numeric anyway
+    sufficient: ClassVar[bool] = True
     mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None

@@ -19,6 +19,12 @@ def observed_log_density(x, missing: np.ndarray, params: dict):
     missing (obs, feature) are booleans; mu (..., cluster, feature) and cov (..., cluster, feature, feature). An axis of rows
     in front of the component's may have length 1 or obs.
     """
+    log_det, squared = observed_distance(x, missing, params)
+    return log_det - 0.5 * squared - 0.5 * np.log(2 * np.pi) * (~missing).sum(axis=1)[:, None]
+
+
+def observed_distance(x, missing: np.ndarray, params: dict):
+    """Log determinant of P and squared distance |P (x - mu)|^2 of the cells that are there; shapes as above, 0 without."""
     patterns, which = np.unique(missing, axis=0, return_inverse=True)
     mu, cov, which = params["mu"], params["cov"], which.ravel()
     xp = namespace(x, mu, cov)
@@ -28,19 +34,19 @@ def observed_log_density(x, missing: np.ndarray, params: dict):
     for pattern, gone in enumerate(patterns):
         rows = np.flatnonzero(which == pattern)
         found = _of_pattern(x[rows], np.flatnonzero(~gone), _at_rows(mu, rows, 1), _at_rows(cov, rows, 2))
-        out = np.empty((*found.shape[:-2], len(x), found.shape[-1])) if out is None else out
-        out[..., rows, :] = found
-    return out
+        shape = np.broadcast_shapes(*(part.shape for part in found))
+        out = np.empty((2, *shape[:-2], len(x), shape[-1])) if out is None else out
+        out[0][..., rows, :], out[1][..., rows, :] = found
+    return out[0], out[1]
 
 
 def _of_pattern(x, seen, mu, cov):
-    """Log density of rows of which the features `seen` are there."""
+    """Log determinant and squared distance of rows of which the features `seen` are there."""
     if not len(seen):
-        return np.zeros(np.broadcast_shapes((len(x), 1), mu.shape[:-1]))
+        return (np.zeros(np.broadcast_shapes((len(x), 1), mu.shape[:-1])),) * 2
     factor = NUMPY.inverse_lower(np.linalg.cholesky(cov[..., seen[:, None], seen]))
     z = NUMPY.matvec(factor, x[:, None, seen] - mu[..., seen])
-    log_det = np.log(NUMPY.diagonal(factor)).sum(axis=-1)
-    return log_det - 0.5 * (z**2).sum(axis=-1) - 0.5 * np.log(2 * np.pi) * len(seen)
+    return np.log(NUMPY.diagonal(factor)).sum(axis=-1), (z**2).sum(axis=-1)
 
 
 def _at_rows(value, rows, own_axes):
@@ -56,8 +62,7 @@ def _in_one_piece(xp, x, missing, patterns, which, mu, cov):
     padded = cov * both + patterns[:, None, :, None] * np.eye(patterns.shape[1])
     factor = xp.inverse_lower(xp.cholesky(padded))[which]
     z = xp.matvec(factor, xp.where(missing[:, None, :], 0.0, x[:, None, :] - mu))
-    constants = 0.5 * np.log(2 * np.pi) * (~missing).sum(axis=1)[:, None]
-    return xp.sum(xp.log(xp.diagonal(factor)), axis=-1) - 0.5 * xp.sum(z**2, axis=-1) - constants
+    return xp.sum(xp.log(xp.diagonal(factor)), axis=-1), xp.sum(z**2, axis=-1)
 
 
 def conditional_moments(x, gone: np.ndarray, params: dict):

@@ -439,8 +439,8 @@ class MvNormal(Component):
         notes[on] = "the data's covariance, shared out over K components (Fraley & Raftery 2007)"
         return Priors(priors, notes)
 
-    def pymc_variables(self, priors, n_components, n_features):
-        """Mu and cov, with P beside it."""
+    def pymc_variables(self, priors, n_components, n_features, matrix="cov"):
+        """Mu and cov, with P beside it; the variable of the matrices may have another name."""
         for name, prior in priors.items():
             if isinstance(prior, HierarchicalInverseGamma | HierarchicalInverseWishart):
                 raise ValueError(
@@ -449,9 +449,9 @@ class MvNormal(Component):
                 )
         mu = priors["mu"].variable("mu", dims=("cluster", dim("feature")))
         structure: Any = self._structure
-        cov, factor = structure.pymc_variable(priors, n_components, n_features)
-        matrix = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
-        return {"mu": mu, "cov": cov, "precision_factor": matrix}, (mu, factor)
+        cov, factor = structure.pymc_variable(priors, n_components, n_features, matrix)
+        square = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
+        return {"mu": mu, "cov": cov, "precision_factor": square}, (mu, factor)
 
     def pymc_dist(self, params):
         """PyMC's distribution of the same name."""

@@ -650,6 +650,11 @@ def _part(name: str, value) -> Part:
         raise TypeError(
             f"part {name}, {value}, has a kink, which products do not take; use bm.StudentT() in its place."
         )
+    if not value.numeric and not value.sufficient:
+        raise TypeError(
+            f"part {name}, {value}, makes a pass of its own, which products do not take; use bm.MvNormal() in its place, or "
+            "bm.StudentT() for each column."
+        )
     if columns is None and value.multivariate:
         raise TypeError(
             f"part {name}, {value}, describes several columns; name them: {name}=({value}, ['first', 'second'])."

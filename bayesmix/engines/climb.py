@@ -15,6 +15,7 @@ COLLAPSED = 1e-10  # variance of a component, in some direction, against the dat
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
 BEFORE_FINISH = 50  # updates, and one more for every two parameters, before quasi-Newton steps take over
 MOST_FINISH = 500  # passes of these at a time
+MOST_NEWTON = 200  # parameters of which Newton steps are worth their cost where quasi-Newton steps may do
 AFTER_FINISH = 20  # updates that make sure of the end
 NUMERIC_COST = 60.0  # of a row and component of a family by its formula, in nanoseconds
 NUMERIC_OVERHEAD = 2e5  # of a pass and a Newton step, in nanoseconds
@@ -89,7 +90,16 @@ def climb(
         if after.collapsed and not np.isfinite(after.objective):
             return replace(run, collapsed=True)
         run = _joined(run, found, after, better, tol)
+        if not (run.converged or run.collapsed) and _has_flat_places(likelihood):
+            run = _polished(likelihood, run, guard, tol)
+            if not run.converged:
+                run = _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
     return run
+
+
+def _has_flat_places(likelihood):
+    """May parameters hardly show in the density, so that Newton steps are worth their cost?"""
+    return not likelihood.component.sufficient and likelihood.n_parameters <= MOST_NEWTON
 
 
 def _numeric(likelihood, run, guard, max_iter, tol, accelerate):

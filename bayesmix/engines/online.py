@@ -98,7 +98,7 @@ def online_em(
         If the data do not suit the mixture, or an argument is out of range.
     """
     check_mixture(mixture, data)
-    if mixture.component.numeric or mixture.component.given:
+    if mixture.component.numeric or not mixture.component.sufficient or mixture.component.given:
         raise TypeError(
             f"online EM keeps running sums of sufficient statistics, which {mixture.component} has not; use bm.em, which "
             "reads data of any size in passes."

@@ -33,9 +33,10 @@ from typing import Any
 import numpy as np
 
 from ..expressions import Expression, Row, column, constant, derivative, evaluate, in_order, make, negative, parameter
-from . import ascent, kernel, special
+from . import ascent, kernel, special, student
 
 PREFIX = "formula_"
+_KERNELS, _SCORES = kernel.KERNELS | student.KERNELS, kernel.SCORES | student.SCORES
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "lt": "<", "le": "<=", "eq": "=="}
 _CALLS = {
     "exp": "math.exp", "expm1": "math.expm1", "log": "math.log", "log1p": "math.log1p", "sqrt": "math.sqrt",
@@ -517,10 +518,10 @@ def functions_of(name: str):
 
 
 def kernel_of(name: str) -> Callable:
-    """The pass of a name: one of `kernel.KERNELS`, or the first-order one of a formula."""
-    return functions_of(name).first if name.startswith(PREFIX) else kernel.KERNELS[name]
+    """The pass of a name: one of `kernel` or `student`, or the first-order one of a formula."""
+    return functions_of(name).first if name.startswith(PREFIX) else _KERNELS[name]
 
 
 def score_of(name: str) -> Callable:
     """What turns the statistics of a pass into its gradient in a and b."""
-    return functions_of(name).score if name.startswith(PREFIX) else kernel.SCORES[name]
+    return functions_of(name).score if name.startswith(PREFIX) else _SCORES[name]

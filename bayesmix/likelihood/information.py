@@ -15,6 +15,7 @@ log pi_k and, with P the component's precision factor,
 
 - kernels ``full`` and ``diagonal``: u and V about zero, where :math:`z = (I + V) (P (x - \mu) - u)`. In units of the
   component itself, so that neither the units of the data nor its offset cost digits;
+- kernels ``student_full`` and ``student_diagonal``: u and V again, and nu;
 - kernel ``linear``: eta and A;
 - kernels written from a formula: the parameters.
 
@@ -28,9 +29,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import NUMPY
 from ..components.base import Component, Guard, Rows, Statistics
 from .formula import log_of_weights
 from .generate import functions_of
+from .student import log_gamma_ratio
 
 CELLS = 2**17  # doubles of the scores of a block of rows (1 MB), unless that is few rows
 
@@ -95,8 +98,7 @@ def _one_pass(view, rows: Rows, log_weights: np.ndarray, smooth: bool):
     for start in range(0, len(rows.x), step):
         log_density, scores = view.scores(rows.x[start : start + step].T)
         joint = log_weights[:, None] + log_density
-        r = np.exp(joint - joint.max(axis=0))
-        r /= r.sum(axis=0)
+        r = _shares(joint)
         w = rows.weights[start : start + step] if rows.weights.size else 1.0
         gradient += np.matmul(scores, (w * r)[:, :, None])[:, :, 0]
         within += np.matmul(scores * (w * r * (1.0 - r))[:, None], scores.transpose(0, 2, 1))
@@ -110,8 +112,16 @@ def _one_pass(view, rows: Rows, log_weights: np.ndarray, smooth: bool):
     return gradient, between
 
 
+def _shares(joint):
+    """Responsibilities (K, obs) from log weights plus log densities."""
+    r = np.exp(joint - joint.max(axis=0))
+    return r / r.sum(axis=0)
+
+
 def _view(component, rows, params, a, b):
     """The coordinates of a component that suit its kernel."""
+    if component.kernel.startswith("student"):
+        return _Student(a, b, rows, log_of_weights(params["weights"]))
     second = None
     if component.numeric:
         run = component.expected_statistics()
@@ -263,7 +273,10 @@ class _Kinds:
 
     def in_arguments(self, gradient):
         """The gradient in the families' a and b."""
-        pairs = [view.in_arguments(gradient[own, : view.size - 1]) for view, own in zip(self.views, self.clusters, strict=True)]
+        pairs = [
+            view.in_arguments(gradient[own, : view.size - 1])
+            for view, own in zip(self.views, self.clusters, strict=True)
+        ]
         return tuple(self.component.kinds.together(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
 
 
@@ -338,6 +351,93 @@ class _Gaussian:
 
     def _entries(self, matrices):
         return matrices[:, self.row, self.column]
+
+
+class _Student:
+    r"""Components of t distributions: phi_k = (log pi_k, u, V, nu), u and V as of normal ones.
+
+    With :math:`w = (\nu + D) / (\nu + |z|^2)` the scores are 1, w z, I - w zz' and that of nu. The Hessian is that of normal
+    components whose rows count w times, but for :math:`2 w^2 / (\nu + D) q q'`, with :math:`q = (-z, zz')`, and what
+    involves nu: there the derivative of w is :math:`w (1 - w) / (\nu + D)`.
+    """
+
+    def __init__(self, a, b, rows, log_weights):
+        self.d = a.shape[1] - 1
+        self.normal, self.nu = _Gaussian(a[:, : self.d], b), a[:, self.d]
+        self.size = self.normal.size + 1
+        k, m = len(a), self.normal.size - 1
+        self.counted = np.zeros(k)  # sum of r (1 - w)
+        self.further = np.zeros((k, m + 1, m + 1))  # of the Hessian in u, V and nu
+        step = max(256, CELLS // (k * m))
+        for start in range(0, len(rows.x), step):
+            part = slice(start, start + step)
+            r, *found = self._at(rows.x[part].T)
+            r = _shares(r + log_weights[:, None]) * (rows.weights[part] if rows.weights.size else 1.0)
+            self._add_curvature(r, *found)
+
+    def _at(self, x):
+        """Log density (K, obs), w, |z|^2, and (z, zz'), (K, M, obs)."""
+        _, scores = self.normal.scores(x)
+        moments = scores[:, 1:]
+        moments[:, self.d :] = self.normal.trace[:, None] - moments[:, self.d :]
+        squared = (moments[:, : self.d] ** 2).sum(axis=1)
+        nu = self.nu[:, None]
+        log_det = np.log(np.diagonal(self.normal.factor, axis1=1, axis2=2)).sum(axis=1)
+        constant = (
+            log_gamma_ratio(NUMPY, 0.5 * self.nu, 0.5 * self.d) - 0.5 * self.d * np.log(np.pi * self.nu) + log_det
+        )
+        log_density = constant[:, None] - 0.5 * (nu + self.d) * np.log1p(squared / nu)
+        return log_density, (nu + self.d) / (nu + squared), squared, moments
+
+    def scores(self, x):
+        """Log density (K, obs) of x (feature, obs), and the scores (K, M, obs)."""
+        from scipy.special import psi
+
+        log_density, w, squared, moments = self._at(x)
+        nu = self.nu[:, None]
+        scores = np.empty((len(nu), self.size, x.shape[1]))
+        scores[:, 0] = 1.0
+        scores[:, 1:-1] = w[:, None] * moments
+        scores[:, 1 + self.d : -1] = self.normal.trace[:, None] - scores[:, 1 + self.d : -1]
+        slope = psi(0.5 * (nu + self.d)) - psi(0.5 * nu) - self.d / nu
+        scores[:, -1] = 0.5 * (slope + w * squared / nu - np.log1p(squared / nu))
+        return log_density, scores
+
+    def _add_curvature(self, r, w, squared, moments):
+        """Add the Hessian's parts that are not of normal components, of rows with responsibilities r (K, obs)."""
+        from scipy.special import polygamma
+
+        nu = self.nu[:, None]
+        moments[:, : self.d] *= -1.0
+        weighted = (2.0 * r * w**2 / (nu + self.d))[:, None] * moments
+        self.further[:, :-1, :-1] += np.matmul(weighted, moments.transpose(0, 2, 1))
+        bend = w * (1.0 - w) / (nu + self.d)
+        mixed = -np.matmul(moments, (r * bend)[:, :, None])[:, :, 0]
+        self.further[:, -1, :-1] += mixed
+        self.further[:, :-1, -1] += mixed
+        own = (
+            0.5 * (polygamma(1, 0.5 * (nu + self.d)) - polygamma(1, 0.5 * nu)) + 1.0 / nu - 1.0 / (nu + squared) - bend
+        )
+        self.further[:, -1, -1] += 0.5 * (r * own).sum(axis=1)
+        self.counted += (r * (1.0 - w)).sum(axis=1)
+
+    def with_guard(self, gradient, guard):
+        """Add the gradient of the guard, which does not see nu."""
+        return np.concatenate([self.normal.with_guard(gradient[:, :-1], guard), gradient[:, -1:]], axis=1)
+
+    def complete_hessian(self, gradient, guard):
+        """Sum of r h, (K, M, M)."""
+        hessian = np.zeros((len(self.nu), self.size, self.size))
+        hessian[:, :-1, :-1] = self.normal.complete_hessian(gradient[:, :-1], guard)
+        every = np.arange(1, 1 + self.d)
+        hessian[:, every, every] += self.counted[:, None]
+        hessian[:, 1:, 1:] += self.further
+        return hessian
+
+    def in_arguments(self, gradient):
+        """Gradient in mu and nu, and in P or 1 / sigma."""
+        of_mu, of_b = self.normal.in_arguments(gradient[:, :-1])
+        return np.concatenate([of_mu, gradient[:, -1:]], axis=1), of_b
 
 
 class _Linear:

@@ -100,8 +100,8 @@ class Structure(ABC):
         """Prior whose scale is shared by all components and random, for data of these ranges (feature,)."""
 
     @abstractmethod
-    def pymc_variable(self, priors: Mapping, n_components: int, n_features: int):
-        """Make the free variable ``cov`` in the open model; returns it and the kernel's b."""
+    def pymc_variable(self, priors: Mapping, n_components: int, n_features: int, name: str = "cov"):
+        """Make the free variable of the matrices in the open model; returns it and the kernel's b."""
 
 
 def volume_scale(n_components: int, n_features: int) -> float:

@@ -67,8 +67,8 @@ class Diagonal(Structure):
         """Richardson & Green's (1997), feature by feature."""
         return shared_scale(width)
 
-    def pymc_variable(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features, name="cov"):
         """Diagonal matrices from the prior of the standard deviations."""
         from .variable import variances
 
-        return variances(priors["sigma"], n_components, n_features, spherical=False)
+        return variances(priors["sigma"], n_components, n_features, spherical=False, name=name)

@@ -76,11 +76,11 @@ class Full(Structure):
         """Inverse Wishart with a random scale matrix."""
         return shared_matrix(width)
 
-    def pymc_variable(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features, name="cov"):
         """Covariances from the inverse Wishart prior, or from standard deviations and correlations."""
         from .variable import matrices
 
-        return matrices(priors, n_components, n_features, shared=False)
+        return matrices(priors, n_components, n_features, shared=False, name=name)
 
 
 def same(left, right) -> bool:

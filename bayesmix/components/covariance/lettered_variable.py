@@ -39,7 +39,7 @@ pt: Any = pytensor.tensor  # its annotations name every kind of result at once
 LOOPS_VERSION = 1  # raise with every change of the loops: PyTensor's cache on disk does not look inside them
 
 
-def lettered(structure, priors, n_components: int, n_features: int):
+def lettered(structure, priors, n_components: int, n_features: int, name: str = "cov"):
     """Make the variable; returns it, and P (cluster, feature, feature) or 1 / sigma (cluster, feature)."""
     k, d = n_components, n_features
     chart = _Chart(structure, k, d)
@@ -52,7 +52,7 @@ def lettered(structure, priors, n_components: int, n_features: int):
         return _log_density(structure, priors, chart, coordinates(cov))
 
     cov = pm.CustomDist(
-        "cov", dist=random, logp=logp, signature="->(k,d,d)", class_name=f"{structure.letters}Covariance",
+        name, dist=random, logp=logp, signature="->(k,d,d)", class_name=f"{structure.letters}Covariance",
         transform=_Transform(chart, coordinates), shape=(k, d, d), dims=("cluster", dim("feature"), dim("feature_2")),
     )  # fmt: skip
     if structure.kernel == "diagonal":

@@ -377,11 +377,11 @@ class Lettered(Structure):
         """Richardson & Green's (1997), for the geometric mean of the ranges."""
         return shared_scale(float(np.exp(np.log(width).mean())))
 
-    def pymc_variable(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features, name="cov"):
         """Covariances from the priors of volume, shape and orientation."""
         from .lettered_variable import lettered
 
-        return lettered(self, priors, n_components, n_features)
+        return lettered(self, priors, n_components, n_features, name)
 
 
 def contrasts(d: int) -> np.ndarray:

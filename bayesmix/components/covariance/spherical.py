@@ -71,8 +71,8 @@ class Spherical(Structure):
         """Richardson & Green's (1997), for the quadratic mean of the ranges."""
         return shared_scale(float(np.sqrt(np.mean(width**2))))
 
-    def pymc_variable(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features, name="cov"):
         """Multiples of the identity from the prior of the standard deviations."""
         from .variable import variances
 
-        return variances(priors["sigma"], n_components, n_features, spherical=True)
+        return variances(priors["sigma"], n_components, n_features, spherical=True, name=name)

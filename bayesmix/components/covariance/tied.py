@@ -79,8 +79,8 @@ class Tied(Structure):
         """Inverse Wishart with a random scale matrix."""
         return shared_matrix(width)
 
-    def pymc_variable(self, priors, n_components, n_features):
+    def pymc_variable(self, priors, n_components, n_features, name="cov"):
         """One matrix, repeated."""
         from .variable import matrices
 
-        return matrices(priors, n_components, n_features, shared=True)
+        return matrices(priors, n_components, n_features, shared=True, name=name)

@@ -31,12 +31,12 @@ def _diagonal(matrices):
 
 
 # -- full matrices -------------------------------------------------------------------------------------------------------
-def matrices(priors, n_components: int, n_features: int, shared: bool):
+def matrices(priors, n_components: int, n_features: int, shared: bool, name: str = "cov"):
     """Make the variable of full matrices, or of copies of one; returns it, and P: both (cluster, feature, feature)."""
     if "cov" in priors:
-        name, draw, log_density = "InverseWishartCovariance", *_inverse_wishart(priors["cov"])
+        law, draw, log_density = "InverseWishartCovariance", *_inverse_wishart(priors["cov"])
     else:
-        name, draw, log_density = "LKJCovariance", *_lkj(priors["sigma"], priors["corr"].eta, n_features)
+        law, draw, log_density = "LKJCovariance", *_lkj(priors["sigma"], priors["corr"].eta, n_features)
 
     def random(size):
         return pt.repeat(draw(1), n_components, axis=0) if shared else draw(n_components)
@@ -45,7 +45,7 @@ def matrices(priors, n_components: int, n_features: int, shared: bool):
         return log_density(cov[:1], precision_factor(cov)[:1])[0] if shared else log_density(cov, precision_factor(cov))
 
     cov = pm.CustomDist(
-        "cov", dist=random, logp=logp, signature="->(k,d,d)" if shared else "->(d,d)", class_name=name,
+        name, dist=random, logp=logp, signature="->(k,d,d)" if shared else "->(d,d)", class_name=law,
         transform=FactorTransform(n_components, n_features, shared),
         shape=(n_components, n_features, n_features), dims=_dims(),
     )  # fmt: skip
@@ -154,7 +154,7 @@ class FactorTransform(Transform):
 
 
 # -- diagonal matrices ---------------------------------------------------------------------------------------------------
-def variances(sigma, n_components: int, n_features: int, spherical: bool):
+def variances(sigma, n_components: int, n_features: int, spherical: bool, name: str = "cov"):
     """Make the variable of diagonal matrices from a prior of standard deviations, one per cluster if `spherical`.
 
     Returns it, (cluster, feature, feature), and 1 / sigma, (cluster, feature).
@@ -171,7 +171,7 @@ def variances(sigma, n_components: int, n_features: int, spherical: bool):
         return pt.sum(log_prior - pt.log(2.0 * sd), axis=-1)
 
     cov = pm.CustomDist(
-        "cov", dist=random, logp=logp, signature="->(d,d)", class_name="DiagonalCovariance",
+        name, dist=random, logp=logp, signature="->(d,d)", class_name="DiagonalCovariance",
         transform=SdTransform(shape, n_features), shape=(n_components, n_features, n_features), dims=_dims(),
     )  # fmt: skip
     return cov, 1.0 / pt.sqrt(_diagonal(cov))

@@ -1,0 +1,169 @@
+"""Families of several columns against SciPy, scikit-learn and quadrature: what the contract does not ask of every family."""
+
+import numpy as np
+import pytest
+from scipy import integrate, optimize, stats
+
+import bayesmix as bm
+from bayesmix.likelihood.likelihood import Likelihood
+
+SCALE = np.array([[1.0, 0.5, -0.25], [0.5, 2.0, 0.5], [-0.25, 0.5, 0.75]])
+CENTRES = np.array([[-2.0, 0.5, 1.0], [3.0, 3.0, -1.5]])
+
+
+def heavy_tails(n, seed=0):
+    """Rows of two t components, of 4 and of 9 degrees of freedom."""
+    rng = np.random.default_rng(seed)
+    laws = [stats.multivariate_t(CENTRES[0], SCALE, 4), stats.multivariate_t(CENTRES[1], 0.5 * SCALE, 9)]
+    return np.vstack([law.rvs(n, random_state=rng) for law in laws])
+
+
+def with_gaps(x, share=0.2, seed=1):
+    return np.where(np.random.default_rng(seed).random(x.shape) < share, np.nan, x)
+
+
+# -- multivariate t ----------------------------------------------------------------------------------------------------
+T_PARAMS = {
+    "weights": np.array([0.4, 0.6]),
+    "mu": CENTRES,
+    "scale": np.array([SCALE, 0.5 * SCALE]),
+    "nu": np.array([4.0, 60.0]),
+}
+
+
+@pytest.mark.parametrize("structure", ["full", "diag"])
+def test_rows_with_gaps_have_scipys_marginal_density(structure):
+    """The t distribution of the cells that are there, row by row; the gradient of the pass is its derivative."""
+    params = T_PARAMS if structure == "full" else T_PARAMS | {"scale": T_PARAMS["scale"] * np.eye(3)}
+    x = with_gaps(heavy_tails(60))
+    mixture = bm.Mixture(bm.MvStudentT(covariance=structure), 2)
+    expected = []
+    for row in x[~np.isnan(x).all(axis=1)]:
+        there = np.flatnonzero(~np.isnan(row))
+        own = [
+            stats.multivariate_t(m[there], s[np.ix_(there, there)], nu).logpdf(row[there])
+            for m, s, nu in zip(params["mu"], params["scale"], params["nu"], strict=True)
+        ]
+        expected.append(np.logaddexp(*(np.log(params["weights"]) + own)))
+    fit = bm.Fit.from_parameters(mixture, **params)
+    np.testing.assert_allclose(fit.logpdf(x)[~np.isnan(x).all(axis=1)], expected, rtol=1e-11)
+    likelihood = Likelihood(mixture.component, mixture.check(x), 2)
+    assert np.isclose(likelihood.log_likelihood(params), np.sum(expected), rtol=1e-12)
+    vector = likelihood.to_vector(params)
+    gradient, step = likelihood.value_and_gradient(vector)[1], 1e-5 * np.eye(len(vector))
+    for i, h in enumerate(step):
+        above, below = (likelihood.value_and_gradient(vector + s)[0] for s in (h, -h))
+        assert abs((above - below) / 2e-5 - gradient[i]) < 1e-5 * max(1.0, abs(gradient[i])), i
+
+
+def test_missing_cells_given_the_others_by_quadrature():
+    """Mean and variance of a missing cell under each component, against integrals of SciPy's joint density."""
+    x = np.array([[np.nan, 1.0, 0.5]])
+    params = {name: value[None, None] for name, value in T_PARAMS.items() if name != "weights"}
+    mean, variance = bm.MvStudentT().missing_moments(x, np.array([True, False, False]), params)
+    for k in range(2):
+        law = stats.multivariate_t(T_PARAMS["mu"][k], T_PARAMS["scale"][k], T_PARAMS["nu"][k])
+
+        def moment(power, law=law, about=0.0):
+            integrand = lambda v: (v - about) ** power * law.pdf([v, 1.0, 0.5])  # noqa: E731
+            return integrate.quad(integrand, -np.inf, np.inf, epsabs=0, epsrel=1e-9, limit=200)[0]
+
+        centre = moment(1) / moment(0)
+        assert np.isclose(mean[0, 0, k, 0], centre, rtol=1e-6)
+        assert np.isclose(variance[0, 0, k, 0], moment(2, about=centre) / moment(0), rtol=1e-6)
+
+
+def test_missing_cells_are_drawn_from_the_conditional_distribution():
+    x, n = np.array([[np.nan, 1.0, np.nan]]), 20_000
+    params = {name: np.repeat(value[None, None], n, axis=0) for name, value in T_PARAMS.items() if name != "weights"}
+    gone, labels = np.array([True, False, True]), np.zeros((n, 1), dtype=int)
+    drawn = bm.MvStudentT().sample_missing(x, gone, params, labels, np.random.default_rng(2))[:, 0]
+    family, own = bm.MvStudentT().conditional({1: 1.0}, {k: v[0, 0] for k, v in params.items()})
+    assert isinstance(family, bm.MvStudentT) and own["nu"][0] == 5.0
+    for j in range(2):  # Kolmogorov's test at one in a million; the marginals of the conditional distribution are t
+        sd = np.sqrt(own["scale"][0, j, j])
+        assert stats.kstest(drawn[:, j], stats.t(5.0, own["mu"][0, j], sd).cdf).pvalue > 1e-6
+
+
+@pytest.mark.parametrize("known", [None, 5.0])
+def test_one_t_component_is_the_maximum_of_scipys_likelihood(known):
+    x = heavy_tails(100)[:100, :2]
+    fit = bm.em(bm.Mixture(bm.MvStudentT(nu=known), 1), x, guard=None, random_seed=1, progressbar=False)
+
+    def minus(vector):
+        root = np.array([[np.exp(vector[2]), 0.0], [vector[3], np.exp(vector[4])]])
+        nu = np.exp(vector[5]) if known is None else known
+        return -stats.multivariate_t(vector[:2], root @ root.T, nu).logpdf(x).sum()
+
+    best = optimize.minimize(minus, [-1.0, 0.0, 0.5, 0.0, 0.5, 2.0][: 6 if known is None else 5], method="BFGS")
+    assert fit.converged and abs(fit.log_likelihood + best.fun) < 1e-6  # BFGS by differences stops this near
+    if known is None:
+        assert np.isclose(fit.estimates["nu"][0], np.exp(best.x[5]), rtol=1e-2)
+
+
+def test_light_tails_end_at_the_normal_distribution():
+    """Of uniform rows the likelihood rises with nu as far as EM goes: there the fit is that of normal components."""
+    x = np.random.default_rng(3).uniform(size=(200, 2))
+    fits = [
+        bm.em(bm.Mixture(family, 1), x, random_seed=1, progressbar=False) for family in (bm.MvStudentT(), bm.MvNormal())
+    ]
+    assert fits[0].converged and fits[0].estimates["nu"][0] == 1e4
+    np.testing.assert_allclose(fits[0].estimates["scale"], fits[1].estimates["cov"], rtol=2e-3)
+
+
+def test_t_components_keep_what_outliers_take_from_normal_ones():
+    """Forty rows far away, in a ring: the means of t components move by less than a tenth of the normal ones' error."""
+    rng = np.random.default_rng(4)
+    x = np.vstack([rng.normal([-4, 0], 1.0, (200, 2)), rng.normal([4, 0], 1.0, (200, 2)), rng.uniform(15, 40, (40, 2))])
+    start = np.repeat([0, 1, 1], [200, 200, 40])
+    for family, bound in ((bm.MvNormal(), np.inf), (bm.MvStudentT(), 0.4)):
+        fit = bm.em(bm.Mixture(family, 2), x, init=start, random_seed=1, progressbar=False)
+        error = np.abs(fit.estimates["mu"][fit.estimates["mu"][:, 0].argsort()] - [[-4, 0], [4, 0]]).max()
+        assert error < bound
+        if family == bm.MvNormal():
+            assert error > 4.0
+
+
+def test_a_fit_with_known_nu_survives_saving(tmp_path):
+    x = with_gaps(heavy_tails(60))
+    mixture = bm.Mixture(bm.MvStudentT(covariance="VEE", nu=5), 2)
+    fit = bm.em(mixture, x, random_seed=1, progressbar=False)
+    assert fit.n_parameters == 1 + 6 + 2 + 2 + 3 and np.all(fit.estimates["nu"] == 5.0)
+    fit.save(tmp_path / "fit.nc")
+    back = bm.load(tmp_path / "fit.nc")
+    assert back.mixture == mixture
+    np.testing.assert_array_equal(back.logpdf(x), fit.logpdf(x))
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"nu": 0.0}, "positive"),
+        ({"covariance": "round"}, "not known"),
+        ({"scale": 3.0}, "prior of scale must be bm.InverseWishart"),
+        ({"covariance": "diag", "corr": bm.LKJ(2)}, "no correlations"),
+    ],
+)
+def test_wrong_settings_of_t_components_are_told(settings, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        bm.MvStudentT(**settings)
+
+
+def test_t_components_are_told_where_they_cannot_be():
+    with pytest.raises(TypeError, match="pass of its own"):
+        bm.Product(size=(bm.MvStudentT(), ["a", "b"]))
+    with pytest.raises(TypeError, match="sufficient statistics"):
+        bm.online_em(bm.Mixture(bm.MvStudentT(), 2), heavy_tails(50))
+
+
+def test_the_posterior_of_t_components_lies_about_the_maximum():
+    """By ADVI, with gaps: means within a few posterior standard deviations of EM's estimate, whose labels they have."""
+    x = with_gaps(heavy_tails(100), 0.05)
+    mixture = bm.Mixture(bm.MvStudentT(), 2)
+    posterior = bm.advi(mixture, x, random_seed=1, progressbar=False).tree["posterior"]
+    top = bm.em(mixture, x, random_seed=1, progressbar=False)
+    order = np.argsort(top.estimates["mu"][:, 0])
+    drawn = posterior["mu"].values[0]
+    drawn = drawn[:, np.argsort(drawn.mean(axis=0)[:, 0])]
+    assert np.all(np.abs(drawn.mean(axis=0) - top.estimates["mu"][order]) < 2.0 * drawn.std(axis=0))
+    assert np.all(drawn.std(axis=0) < 0.4)
