@@ -173,6 +173,10 @@ class Component(ABC):
         """Which components may change places, (cluster,) of whole numbers: those of the same number, all by default."""
         return np.zeros(n_components, dtype=int)
 
+    def family_of(self, k: int) -> tuple["Component", dict]:
+        """Family of component k, and what its parameters are called here, by their names there."""
+        return self, {p.name: p.name for p in self.parameters}
+
     def leading(self, params: dict) -> np.ndarray:
         """The number by which components that may change places are put in order: (..., cluster, ...) -> (..., cluster).
 

@@ -427,22 +427,12 @@ class Product(Component):
     # -- the guard -----------------------------------------------------------------------------------------------------
     def _guards(self, guard):
         """The guard of each part; None for those that cannot collapse."""
-        if guard is None:
-            return [None] * len(self.parts)
-        found, begin = [], 0
-        for shape in self._guard_shapes:
-            size = int(np.prod(shape, dtype=int)) if shape else 0
-            found.append(Guard(guard.n, guard.second[begin : begin + size].reshape(shape)) if shape else None)
-            begin += size
-        return found
-
-    def _guard_of(self, guards):
-        flat = [np.ravel(guard.second) for guard in guards if guard is not None]
-        return Guard(next(g.n for g in guards if g is not None), np.concatenate(flat)) if flat else None
+        return split_guard(guard, self._guard_shapes)
 
     def guard(self, data, strength):
         """Those of the parts that can collapse."""
-        return self._guard_of([part.component.guard(own.observed(), strength) for part, own in self._with_data(data)])
+        guards = [part.component.guard(own.observed(), strength) for part, own in self._with_data(data)]
+        return join_guards(guards, self._guard_shapes)
 
     def guard_around(self, params, strength):
         """Those of the parts that can collapse."""
@@ -450,9 +440,14 @@ class Product(Component):
         for (part, own), shape in zip(self._each(params), self._guard_shapes, strict=True):
             own = own | {"weights": params["weights"]}
             guards.append(part.component.guard_around(own, strength) if shape else None)
-        found = self._guard_of(guards)
+        found = join_guards(guards, self._guard_shapes)
         assert found is not None
         return found
+
+    def guard_settling(self, params, strength, first):
+        """None for parts that cannot collapse on these rows."""
+        around = self.guard_around(params, strength)
+        return around._replace(second=np.where(first.second < 0, first.second, around.second))
 
     def guard_value(self, params, guard):
         """Sum of the parts' guards."""
@@ -599,6 +594,28 @@ class Product(Component):
             for name, value in self._settings().items()
         )
         return f"Product({', '.join(words)})"
+
+
+def join_guards(guards: list, shapes: list[tuple]) -> Guard | None:
+    """Guards as one; -1 stands where a family has one of this shape, but needs none on the rows that there are."""
+    if all(guard is None for guard in guards):
+        return None
+    flat = [
+        np.full(int(np.prod(shape, dtype=int)) if shape else 0, -1.0) if guard is None else np.ravel(guard.second)
+        for guard, shape in zip(guards, shapes, strict=True)
+    ]
+    return Guard(next(guard.n for guard in guards if guard is not None), np.concatenate(flat))
+
+
+def split_guard(guard: Guard | None, shapes: list[tuple]) -> list[Guard | None]:
+    """Inverse of `join_guards`."""
+    found, begin = [], 0
+    for shape in shapes:
+        size = int(np.prod(shape, dtype=int)) if shape and guard is not None else 0
+        second = guard.second[begin : begin + size] if guard is not None else np.empty(0)
+        found.append(Guard(guard.n, second.reshape(shape)) if guard is not None and size and second[0] >= 0 else None)
+        begin += size
+    return found
 
 
 def segment_of(component, n_features: int, missing: bool = False) -> Segment:

@@ -15,7 +15,7 @@ from ..priors import Priors, clusters_called, prefix
 from ..weight_priors import Dirichlet
 from .base import Component, Guard, Rows, Statistics
 from .mvnormal import MvNormal
-from .product import Product, segment_of
+from .product import Product, join_guards, segment_of, split_guard
 from .univariate import Univariate
 
 NARROW = 1e-6  # variance of a component that may be a spike, against the data's, where no other of its family is there
@@ -259,6 +259,11 @@ class Heterogeneous(Component):
             found[list(group.clusters)] = next_one + own
             next_one += int(own.max()) + 1
         return found
+
+    def family_of(self, k):
+        """That of its group."""
+        group = next(group for group in self.groups if k in group.clusters)
+        return group.component, {p.name: f"{group.name}_{p.name}" for p in group.component.parameters}
 
     def leading(self, params):
         """That of each group."""
@@ -561,19 +566,12 @@ class Heterogeneous(Component):
 
     def _guards(self, guard):
         """The guard of each group; None for those that cannot collapse."""
-        if guard is None:
-            return [None] * len(self.groups)
-        found, begin = [], 0
-        for shape in self._guard_shapes:
-            size = int(np.prod(shape, dtype=int)) if shape else 0
-            found.append(Guard(guard.n, guard.second[begin : begin + size].reshape(shape)) if shape else None)
-            begin += size
-        return found
+        return split_guard(guard, self._guard_shapes)
 
     def guard(self, data, strength):
         """Those of the families that can collapse."""
         guards = [group.component.guard(self._data_of(group, data)[0], strength) for group in self.groups]
-        return _joined_guard([g if shape else None for g, shape in zip(guards, self._guard_shapes, strict=True)])
+        return join_guards(guards, self._guard_shapes)
 
     def guard_around(self, params, strength):
         """Those of the families that can collapse, each with the spread pooled within its own components."""
@@ -581,14 +579,15 @@ class Heterogeneous(Component):
             group.component.guard_around(self._with_weights(group, params), strength) if shape else None
             for group, shape in zip(self.groups, self._guard_shapes, strict=True)
         ]
-        found = _joined_guard(guards)
+        found = join_guards(guards, self._guard_shapes)
         assert found is not None
         return found
 
     def guard_settling(self, params, strength, first):
         """Never narrower than `NARROW` of the data: a family with one component has no other to take its spread from."""
         around = self.guard_around(params, strength)
-        return Guard(around.n, around.second + NARROW * first.second)
+        second = np.where(first.second < 0, first.second, around.second + NARROW * first.second)
+        return Guard(around.n, second)
 
     def guard_value(self, params, guard):
         """Sum of the families' guards."""
@@ -835,11 +834,6 @@ def _guard_shape(component, n_features: int) -> tuple:
         return (1,) if component.formula.spreads[0] is not None else ()
     d = n_features
     return {"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel]
-
-
-def _joined_guard(guards) -> Guard | None:
-    flat = [np.ravel(guard.second) for guard in guards if guard is not None]
-    return Guard(next(g.n for g in guards if g is not None), np.concatenate(flat)) if flat else None
 
 
 def _thinness(component, params: dict, whole: Guard) -> float:

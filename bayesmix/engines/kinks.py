@@ -33,16 +33,18 @@ def to_a_better_kink(likelihood: Likelihood, params: dict) -> Move | None:
     values = np.unique(x[weights > 0, 0])
     joint = log_joint(component, x, log_weights, own)
     now, best = weights @ np.logaddexp.reduce(joint, axis=1), None
-    for name in (p.name for p in component.parameters if p.moves):
-        for k in np.flatnonzero(params["weights"] > 0):
+    for k in np.flatnonzero(params["weights"] > 0):
+        family, names = component.family_of(k)
+        for p in (p for p in family.parameters if p.moves):
+            name = names[p.name]
             near = _nearest(values, own[name][k])
-            moved = {other: np.repeat(value[k], len(near)) for other, value in own.items()} | {name: near}
+            moved = {other: np.repeat(own[here][k], len(near)) for other, here in names.items()} | {p.name: near}
             rest = np.logaddexp.reduce(np.delete(joint, k, axis=1), axis=1, initial=-np.inf)[:, None]
             total = np.zeros(len(near))
             step = max(1, CELLS // len(near))
             for start in range(0, len(x), step):
                 part = slice(start, start + step)
-                density = component.log_density(x[part], moved) + log_weights[k]
+                density = family.log_density(x[part], moved) + log_weights[k]
                 total += weights[part] @ np.logaddexp(rest[part], density)
             if best is None or total.max() - now > best.gain:
                 place = own[name].copy()
