@@ -521,6 +521,11 @@ class Component(ABC):
         for name, support in supports.items():
             value = getattr(self, name)
             if isinstance(value, Fixed | Shared):
+                names = [p.name for p in self.parameters]
+                if name not in names:
+                    raise ValueError(
+                        f"{name}={value}, but {name} is no parameter of {type(self).__name__}: these are {', '.join(names)}."
+                    )
                 checked = value.checked(name, support, ends=not self.numeric and self.kernel == "linear")
             else:
                 checked = as_prior(value, name, support)

@@ -40,13 +40,7 @@ class Constrained(Component):
     n_components: int
 
     def __post_init__(self):
-        names = [p.name for p in self.free.parameters]
         for name, constraint in self.constraints.items():
-            if name not in names:
-                raise ValueError(
-                    f"{name}={constraint}, but {name} is no parameter of {type(self.family).__name__}: these are "
-                    f"{', '.join(names)}."
-                )
             if isinstance(constraint, Fixed):
                 self._check_count(name, constraint)
             elif not self.free.smooth and self._parameter(name).moves:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import check_full_rank, check_not_constant, namespace
-from ..constraints import Fixed
+from ..constraints import Fixed, Shared
 from ..priors import (
     LKJ,
     POSITIVE,
@@ -90,6 +90,8 @@ class MvNormal(Component):
         if isinstance(self.cov, Fixed):
             self._check_known(np.asarray(self.cov.value))
             return
+        if isinstance(self.cov, Shared):
+            raise ValueError(f'cov={self.cov}: one matrix for all components is bm.MvNormal(covariance="tied").')
         if self.cov is not None and not isinstance(self.cov, InverseWishart | HierarchicalInverseWishart):
             raise TypeError(
                 f"the prior of cov must be bm.InverseWishart(nu, psi), but it is {self.cov!r}; for a prior on "

@@ -22,6 +22,9 @@ class Simplex(Probabilities):
     def __post_init__(self):
         if isinstance(self.p, Fixed):
             object.__setattr__(self, "p", self.p.checked("p", UNIT, ends=True))
+            total = np.sum(self.p.value, axis=-1)
+            if np.any(np.abs(total - 1.0) > SUM):
+                raise ValueError(f"p is fixed at {self.p}, but probabilities sum to 1, and these to {total}.")
         elif isinstance(self.p, Shared):
             object.__setattr__(self, "p", Shared(_checked(self.p.prior)))
         else:
