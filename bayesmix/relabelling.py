@@ -60,7 +60,7 @@ def relabel(fit: Fit, algorithm: str = "ecr", *, by=None) -> Fit:
         "ordering": by the size of one number, see `by`; right only if it separates the components.
     by : str or (str, feature), optional
         What "ordering" orders by: "weights" or a parameter, of which feature if there are several. Default: the
-        family's first parameter, first feature.
+        family's first parameter, first feature. Components without that parameter stay where they are.
 
     Returns
     -------
@@ -112,8 +112,8 @@ def relabel(fit: Fit, algorithm: str = "ecr", *, by=None) -> Fit:
         )
     )
     verdict = judge(
-        raw,
-        relabelled,
+        fit.mixture.component.once(raw, 2),
+        kept,
         _invariants(fit, flat, lead, log_likelihood, entropy),
         log_likelihood=log_likelihood.reshape(lead),
         permutation=permutation,
@@ -243,13 +243,17 @@ def _numbers(component, flat) -> np.ndarray:
         else:
             value = value.reshape(*value.shape[:2], -1)
             columns.append(np.log(np.maximum(value, 1e-300)) if parameter.support == POSITIVE else value)
-    return np.concatenate(columns, axis=2)
+    numbers = np.concatenate(columns, axis=2)
+    if np.isnan(numbers).any():  # of a parameter that only some components have: the others stand in the middle
+        numbers = np.where(np.isnan(numbers), np.nanmean(numbers, axis=(0, 1)), numbers)
+    return numbers
 
 
 def _scalar(fit, flat, by) -> np.ndarray:
     """The number of each component that an ordering looks at: (draw, component)."""
-    first = fit.mixture.component.parameters[0].name
-    name, *feature = (first,) if by is None else (by,) if isinstance(by, str) else tuple(by)
+    if by is None:
+        return fit.mixture.component.leading({name: value for name, value in flat.items() if name != "weights"})
+    name, *feature = (by,) if isinstance(by, str) else tuple(by)
     if name not in flat:
         raise ValueError(f"by={by!r} but the parameters are {', '.join(flat)}.")
     value, features = flat[name], list(fit.data.feature)

@@ -748,31 +748,24 @@ class Heterogeneous(Component):
         return params, tuple(joined)
 
     def pymc_dist(self, params, given=None):
-        """Rows drawn by `sample`, as a distribution of PyMC."""
-        import pymc as pm
+        """For each row PyMC's distribution of the family whose parameters are there."""
+        import pytensor.tensor as pt
 
-        names = list(params)
-        wanted = [name for name in names if not name.endswith("precision_factor")]
-        event = {p.name: len(p.event_dims) for p in self.parameters}
-
-        def random(*values, rng, size):
-            own = dict(zip(wanted, values, strict=True))
-            first = own[wanted[0]]
-            lead = np.shape(first)[: np.ndim(first) - event[wanted[0]]]
-            flat = {n: np.reshape(v, (-1, *np.shape(v)[np.ndim(v) - event[n] :])) for n, v in own.items()}
-            on = None if given is None else np.asarray(given)
-            drawn = self.sample(flat, rng, on) if self.given else self.sample(flat, rng)
-            drawn = drawn.astype("int64") if self.discrete else drawn
-            return drawn.reshape(*lead, -1) if self.multivariate else drawn.reshape(lead)
-
-        shapes = ",".join(f"({','.join(f'f{i}_{j}' for j in range(event[n]))})" for i, n in enumerate(wanted))
-        return pm.CustomDist.dist(
-            *(params[name] for name in wanted),
-            random=random,
-            signature=f"{shapes}->{'(f)' if self.multivariate else '()'}",
-            dtype="int64" if self.discrete else "float64",
-            class_name="Heterogeneous",
-        )
+        rows: Any = None
+        for group in self.groups:
+            usual, own = _some_parameters(group.component, self._n_features()), {}
+            for p in group.component.parameters:
+                value: Any = params[f"{group.name}_{p.name}"]
+                own[p.name] = pt.where(pt.isnan(value), usual[p.name][0], value)
+            on = {}
+            if group.component.given:
+                on["given"] = given[:, [self.given.index(name) for name in group.component.given]]
+            drawn: Any = group.component.pymc_dist(own, **on)
+            p = group.component.parameters[0]
+            theirs: Any = pt.isnan(params[f"{group.name}_{p.name}"][(..., *[0] * len(p.event_dims))])
+            theirs = theirs[..., None] if self.multivariate else theirs
+            rows = drawn if rows is None else pt.where(theirs, rows, drawn)
+        return rows
 
     # -- words ---------------------------------------------------------------------------------------------------------
     def __str__(self):

@@ -16,7 +16,7 @@ def ordering(values, groups=None):
     Parameters
     ----------
     values : array_like (draw, component)
-        A mean, a rate, a weight, ...
+        A mean, a rate, a weight, ...; NaN where the components of a group have none, which then keep their labels.
     groups : array_like of int (component,), optional
         Only components of the same group change places.
 
@@ -39,6 +39,6 @@ def ordering(values, groups=None):
         own = np.flatnonzero(groups == group)
         order = own[np.argsort(values[:, own], axis=1, kind="stable")]
         perm[:, own] = order
-        gap = np.minimum(gap, np.diff(np.take_along_axis(values, order, axis=1), axis=1).min(axis=1, initial=np.inf))
-    spread = values.std()
+        gap = np.fmin(gap, np.diff(np.take_along_axis(values, order, axis=1), axis=1).min(axis=1, initial=np.inf))
+    spread = values[np.isfinite(values)].std()
     return Relabelling(perm, gap / spread if spread > 0 else gap, 1, "ordering", True)

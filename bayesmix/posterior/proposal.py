@@ -43,14 +43,17 @@ def _add_block(distance, z, whitener, centre, values, first, begin):
 
 
 @_compiled
-def _log_symmetrised(rows, shared, groups, centres, whiteners, constants, dof, most_nodes):
+def _log_symmetrised(rows, shared, groups, widths, centres, whiteners, constants, dof, most_nodes):
     """Log of the sum over g and all labellings of constants_g + log shape, for each draw; NaN where the search is too long.
 
     Labels are given one at a time. What the first of them contribute to the squared distance bounds the density of all
     labellings that begin so: where that is negligible the search turns back.
     """
-    n_draws, n_components, width = rows.shape
+    n_draws, n_components = rows.shape[:2]
     n_all, n = centres.shape
+    begins = np.zeros(n_components + 1, np.int64)
+    begins[1:] = np.cumsum(widths)
+    begins[n_components] -= 1  # the last centred log weight is what the others leave
     out = np.empty(n_draws)
     chosen, used = np.empty(n_components, np.int64), np.zeros(n_components, np.bool_)
     partial, z = np.zeros(n_components + 1), np.empty(n)
@@ -60,8 +63,9 @@ def _log_symmetrised(rows, shared, groups, centres, whiteners, constants, dof, m
             distance = 0.0
             for k in range(n_components):
                 first = 0 if k < n_components - 1 else 1
-                distance = _add_block(distance, z, whiteners[g], centres[g], rows[i, k], first, k * width)
-            distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, n_components * width - 1)
+                row = rows[i, k, : widths[k]]
+                distance = _add_block(distance, z, whiteners[g], centres[g], row, first, begins[k])
+            distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, begins[n_components])
             best = max(best, constants[g] + _log_shape(distance, n, dof))
         total, complete = 0.0, True
         for g in range(n_all):
@@ -81,11 +85,10 @@ def _log_symmetrised(rows, shared, groups, centres, whiteners, constants, dof, m
                 used[component] = True
                 nodes += 1
                 first = 0 if depth < n_components - 1 else 1
-                distance = _add_block(
-                    partial[depth], z, whiteners[g], centres[g], rows[i, component], first, depth * width
-                )
+                row = rows[i, component, : widths[component]]
+                distance = _add_block(partial[depth], z, whiteners[g], centres[g], row, first, begins[depth])
                 if depth == n_components - 1:
-                    distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, n_components * width - 1)
+                    distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, begins[n_components])
                 value = constants[g] + _log_shape(distance, n, dof)
                 if not value > best - NEGLIGIBLE:
                     continue
@@ -174,7 +177,7 @@ class Proposal:
         def run(piece):
             some_rows, some_shared = piece
             centres, whiteners, constants = self._compiled
-            own = some_rows, some_shared, self.symmetry.groups
+            own = some_rows, some_shared, self.symmetry.groups, self.symmetry.widths
             return _log_symmetrised(*own, centres, whiteners, constants, float(self.dof), MOST_NODES)
 
         with interruptible():

@@ -31,15 +31,15 @@ class Symmetry:
         Components of the same number may change places.
     centring : ndarray (cluster, coordinate)
         The matrix that makes centred log weights of free coordinates; it is 0 but for those of the weights.
-    own : ndarray of int (cluster, coordinate of a component)
-        Which coordinates belong to each component, in the same order for all.
+    own : tuple of ndarray of int (coordinate of a component,)
+        Which coordinates belong to each component, in the same order for all that may change places.
     shared : ndarray of int (coordinate,)
         Coordinates that no permutation moves, such as those of a tied covariance.
     """
 
     groups: np.ndarray
     centring: np.ndarray
-    own: np.ndarray
+    own: tuple[np.ndarray, ...]
     shared: np.ndarray
 
     @classmethod
@@ -71,10 +71,11 @@ class Symmetry:
         log_weights = np.log(moved["weights"])
         centred = log_weights - log_weights.mean(axis=1, keepdims=True)
         of_weights = (count == 0) & np.any(np.abs(centred[1:] - centred[0]) > SAME * steps[:, None], axis=1)
+        groups = mixture.component.exchangeable(k)
         found = cls(
-            mixture.component.exchangeable(k),
+            groups,
             np.where(of_weights, ((centred[1:] - centred[0]) / steps[:, None]).T, 0.0),
-            _own(changed, count == 1 if k > 1 else ~of_weights),
+            _own(changed, count == 1 if k > 1 else ~of_weights, groups),
             np.flatnonzero(~of_weights & (count != 1)) if k > 1 else np.empty(0, dtype=int),
         )
         found._check(posterior, vector, steps)
@@ -96,9 +97,20 @@ class Symmetry:
         return self.centring.shape[1]
 
     def rows(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows (draw, cluster, 1 + own) of centred log weights and own coordinates, and what is shared (draw, shared)."""
-        centred = vectors @ self.centring.T
-        return np.concatenate([centred[:, :, None], vectors[:, self.own]], axis=2), vectors[:, self.shared]
+        """Rows (draw, cluster, 1 + own) of centred log weights and own coordinates, and what is shared (draw, shared).
+
+        Zeros stand behind the coordinates of components that have fewer than others.
+        """
+        rows = np.zeros((len(vectors), self.n_components, self.widths.max()))
+        rows[:, :, 0] = vectors @ self.centring.T
+        for k, own in enumerate(self.own):
+            rows[:, k, 1 : 1 + len(own)] = vectors[:, own]
+        return rows, vectors[:, self.shared]
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Number of entries of each row, (cluster,)."""
+        return np.array([1 + len(own) for own in self.own])
 
     @property
     def matrix(self) -> np.ndarray:
@@ -115,7 +127,7 @@ class Symmetry:
         """Free coordinates (draw, n) with the components in another order: component c is what `permutation[c]` was."""
         rows, shared = self.rows(vectors)
         rows = rows[:, permutation]
-        flat = [rows[:, k, 0 if k < self.n_components - 1 else 1 :] for k in range(self.n_components)]
+        flat = [rows[:, k, 0 if k < self.n_components - 1 else 1 : width] for k, width in enumerate(self.widths)]
         return np.linalg.solve(self.matrix, np.concatenate([*flat, shared], axis=1).T).T
 
     def _check(self, posterior, vector, steps):
@@ -130,7 +142,7 @@ class Symmetry:
             for name in ("weights", *(parameter.name for parameter in posterior.mixture.component.parameters)):
                 value = params[name]
                 wanted = apply_permutation(expected[name], np.tile(permutation, (2, 1)), axis=1)
-                if not np.allclose(value, wanted, rtol=1e-6, atol=1e-8 * np.abs(wanted).max()):
+                if not np.allclose(value, wanted, rtol=1e-6, atol=1e-8 * np.nanmax(np.abs(wanted)), equal_nan=True):
                     raise ValueError(self._unknown(posterior, f"{name} is not permuted with them"))
             for before, after in zip(places, there, strict=True):
                 values = [posterior.value_and_gradient(place)[0] for place in (before, after)]
@@ -158,8 +170,8 @@ class Symmetry:
         )
 
 
-def _own(changed, owned):
-    """Coordinates of each component, (cluster, coordinate); as many as the smallest number, `_check` sees the rest."""
+def _own(changed, owned, groups):
+    """Coordinates of each component; as many as the smallest number in its group, `_check` sees the rest."""
     lists = [np.flatnonzero(owned & changed[:, k]) for k in range(changed.shape[1])]
-    least = min(len(one) for one in lists)
-    return np.array([one[:least] for one in lists], dtype=int).reshape(len(lists), least)
+    least = [min(len(other) for other, of in zip(lists, groups, strict=True) if of == group) for group in groups]
+    return tuple(one[:size] for one, size in zip(lists, least, strict=True))
