@@ -10,6 +10,8 @@ from .components.base import Parameter as Parameter
 from .components.bernoulli import Bernoulli as Bernoulli
 from .components.beta import Beta as Beta
 from .components.binomial import Binomial as Binomial
+from .components.bounded import Censored as Censored
+from .components.bounded import Truncated as Truncated
 from .components.categorical import Categorical as Categorical
 from .components.chi_squared import ChiSquared as ChiSquared
 from .components.exponential import Exponential as Exponential

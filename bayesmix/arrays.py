@@ -895,9 +895,10 @@ def namespace(*arrays: Any) -> Any:
     """Functions that suit the arrays: PyTensor's if any of them is a PyTensor variable, otherwise NumPy's.
 
     All have ``exp, expm1, log, log1p, sqrt, sin, cos, abs, floor, where, equal, isnan, gammaln, digamma, log_ndtr,
-    log_i0e, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and SciPy's meaning and broadcasting, so that a formula is
-    written once; arrays have ``sum, max, logsumexp, softmax, cholesky, inverse_lower, diagonal, matvec`` besides.
-    ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``. Symbols, `bayesmix.expressions`, are told from arrays too.
+    log_gammainc, log_gammaincc, log_i0e, log1mexpexp, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and SciPy's
+    meaning and broadcasting, so that a formula is written once; arrays have ``sum, max, logsumexp, softmax, cholesky, inverse_lower, diagonal, matvec`` besides.
+    ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``, ``log1mexpexp(x)`` is log(1 - exp(-exp(x))). Symbols,
+    `bayesmix.expressions`, are told from arrays too.
     PyTensor is imported only if somebody already has.
 
     Examples
@@ -925,6 +926,7 @@ class _SharedFormulas:
     where: Any
     abs: Any
     sum: Any
+    expm1: Any
     max: Any
     squeeze: Any
     equal: Any
@@ -959,6 +961,11 @@ class _SharedFormulas:
         larger = self.where(x < y, y, x)
         apart = self.where(larger > -np.inf, -self.abs(x - y), 0.0)
         return self.where(larger > -np.inf, larger + self.log1p(self.exp(apart)), -np.inf)
+    def log1mexpexp(self, x: Any) -> Any:
+        """``log(1 - exp(-exp(x)))``: about x where that is small, and about 0 where it is large."""
+        small = x < -35.0
+        return self.where(small, x, self.log(-self.expm1(-self.exp(self.where(small, 0.0, x)))))
+
 
     def matvec(self, matrix: Any, x: Any) -> Any:
         """Matrices (..., i, j) times vectors (..., j), broadcast over the leading axes."""
@@ -1031,6 +1038,16 @@ class NumpyNamespace(_SharedFormulas):
     def log_i0e(x: Any) -> Any:
         """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
         from scipy.special import i0e
+    @staticmethod
+    def log_gammainc(a: Any, x: Any) -> Any:
+        """Logarithm of the lower regularised incomplete gamma function, a and x > 0."""
+        return expressions.NUMPY_OF["log_gammainc"](a, x)
+
+    @staticmethod
+    def log_gammaincc(a: Any, x: Any) -> Any:
+        """Logarithm of the upper regularised incomplete gamma function, a and x > 0."""
+        return expressions.NUMPY_OF["log_gammaincc"](a, x)
+
 
         return np.log(i0e(x))
 
@@ -1091,6 +1108,14 @@ class _PytensorNamespace(_SharedFormulas):
         return self._pt.log(self._pt.ive(0, x))
 
     def cholesky(self, a: Any) -> Any:
+    def log_gammainc(self, a: Any, x: Any) -> Any:
+        """Logarithm of the lower regularised incomplete gamma function, as far as it does not underflow."""
+        return self._pt.log(self._pt.gammainc(a, x))
+
+    def log_gammaincc(self, a: Any, x: Any) -> Any:
+        """Logarithm of the upper regularised incomplete gamma function, as far as it does not underflow."""
+        return self._pt.log(self._pt.gammaincc(a, x))
+
         """Lower Cholesky factors of matrices (..., i, i); NaN where a matrix is not positive definite."""
         return self._linalg.cholesky(self._pt.as_tensor_variable(a), lower=True)
 

@@ -302,7 +302,7 @@ def with_priors_of(mixture: Mixture, data: Data) -> Mixture:
     """The same mixture with the priors that are in force for these data, whatever data it meets."""
     component: Any = mixture.component.resolved(data)
     priors = component.priors(data, mixture.n_components)
-    return replace(mixture, component=replace(component, **priors))
+    return replace(mixture, component=component.with_priors(priors))
 
 
 def from_prior(mixture: Mixture, design: Data, n: int, rng: np.random.Generator) -> tuple[dict, np.ndarray]:

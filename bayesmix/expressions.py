@@ -18,6 +18,14 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+INCOMPLETE_GAMMA = (  # logarithms of the regularised functions, and their first and second derivatives in the shape
+    "log_gammainc",
+    "log_gammaincc",
+    "gammainc_slope",
+    "gammaincc_slope",
+    "gammainc_bend",
+    "gammaincc_bend",
+)
 _KNOWN: WeakValueDictionary = WeakValueDictionary()
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
@@ -322,6 +330,20 @@ def _bessel_ratio(x):
     return i1e(x) / i0e(x)
 
 
+def _compiled(name):
+    """A function of `bayesmix.likelihood.special` on arrays, compiled when it is first called."""
+
+    @functools.cache
+    def made():
+        import numba
+
+        from .likelihood import special
+
+        return numba.vectorize(["f8(f8,f8)"])(getattr(special, name).py_func)
+
+    return lambda *values: made()(*values)
+
+
 NUMPY_OF = {
     "add": np.add,
     "sub": np.subtract,
@@ -352,7 +374,7 @@ NUMPY_OF = {
     "log_ndtr": _scipy("log_ndtr"),
     "log_i0e": _log_i0e,
     "bessel_ratio": _bessel_ratio,
-}
+} | {name: _compiled(name) for name in INCOMPLETE_GAMMA}
 
 
 def evaluate(nodes: list[Expression], columns, parameters) -> list:
@@ -420,6 +442,29 @@ _PARTIALS: dict[str, Any] = {  # of functions of one argument x with value `own`
 }
 
 
+def _partials_gammainc(which):
+    """Partial derivatives of the logarithm of an incomplete gamma function, and of its derivative in the shape a.
+
+    In x the logarithm has the slope r = +-x^(a-1) exp(-x) / (Gamma(a) P), whose own slope in a is
+    r (log x - digamma(a) - slope in a).
+    """
+    value, slope, bend = f"log_{which}", f"{which}_slope", f"{which}_bend"
+
+    def in_x(a, x, own):
+        size = make("exp", sub(sub(sub(mul(sub(a, 1.0), make("log", x)), x), make("gammaln", a)), own))
+        return size if which == "gammainc" else negative(size)
+
+    def slope_in_x(a, x, own):
+        return mul(in_x(a, x, make(value, a, x)), sub(sub(make("log", x), make("digamma", a)), own))
+
+    return {
+        value: (lambda a, x, own: make(slope, a, x), in_x),
+        slope: (lambda a, x, own: make(bend, a, x), slope_in_x),
+    }
+
+
+_PARTIALS_OF_TWO: dict[str, Any] = _partials_gammainc("gammainc") | _partials_gammainc("gammaincc")
+
 _TRUTHS = ("lt", "le", "eq", "and", "or", "not", "isnan")  # true or false: of no slope
 
 
@@ -459,6 +504,10 @@ def _derivative(node, wanted, known):
         base, exponent = arguments
         of_base = mul(mul(exponent, power(base, sub(exponent, 1.0))), inner[0])
         return of_base if _is(inner[1], 0.0) else add(of_base, mul(mul(node, make("log", base)), inner[1]))
+    if operation in _PARTIALS_OF_TWO:
+        in_first, in_second = _PARTIALS_OF_TWO[operation]
+        of_first = constant(0.0) if _is(inner[0], 0.0) else mul(in_first(*arguments, node), inner[0])
+        return of_first if _is(inner[1], 0.0) else add(of_first, mul(in_second(*arguments, node), inner[1]))
     if operation not in _PARTIALS:
         raise NotImplementedError(f"{operation} has no derivative here; a density must not depend on one.")
     return mul(_PARTIALS[operation](arguments[0], node), inner[0])
@@ -482,6 +531,8 @@ class Namespace:
     gammaln = staticmethod(functools.partial(make, "gammaln"))
     digamma = staticmethod(functools.partial(make, "digamma"))
     log_ndtr = staticmethod(functools.partial(make, "log_ndtr"))
+    log_gammainc = staticmethod(functools.partial(make, "log_gammainc"))
+    log_gammaincc = staticmethod(functools.partial(make, "log_gammaincc"))
     log_i0e = staticmethod(functools.partial(make, "log_i0e"))
     where = staticmethod(where)
     asarray = staticmethod(constant)

@@ -103,6 +103,49 @@ def logpdf_of(distribution) -> Callable:
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class Between:
+    """What SciPy lacks: counts of one of its laws from `low` to `high`, the others put on these ends or not seen."""
+
+    law: Any
+    low: int
+    high: int
+    censored: bool
+
+    @property
+    def _table(self):
+        counts = np.arange(self.low, self.high + 1)
+        table = self.law.pmf(counts)
+        if self.censored:
+            table[0], table[-1] = self.law.cdf(self.low), self.law.sf(self.high - 1)
+        return counts, table / table.sum()
+
+    def logpmf(self, x):
+        counts, table = self._table
+        x = np.asarray(x)
+        inside = np.isin(x, counts)
+        with np.errstate(divide="ignore"):
+            return np.where(inside, np.log(table[np.where(inside, x - self.low, 0).astype(int)]), -np.inf)
+
+    def cdf(self, x):
+        place = np.floor(np.asarray(x) - self.low).astype(int) + 1
+        return np.concatenate([[0.0], np.cumsum(self._table[1])])[np.clip(place, 0, self.high - self.low + 1)]
+
+    def ppf(self, q):
+        return self.low + np.searchsorted(np.cumsum(self._table[1]), np.minimum(q, 1 - 1e-15)).astype(float)
+
+    def rvs(self, size, random_state):
+        return self.ppf(random_state.random(size))
+
+    def mean(self):
+        counts, table = self._table
+        return counts @ table
+
+    def var(self):
+        counts, table = self._table
+        return (counts - self.mean()) ** 2 @ table
+
+
 class OtherZeros:
     """What SciPy lacks: counts of one of its laws with probability psi, otherwise zero; without its own zeros or with."""
 
@@ -667,6 +710,37 @@ ROWS = [
         atoms=np.array([(i, j, 12 - i - j) for i in range(13) for j in range(13 - i)], dtype=float),
     ),
 ]
+    Oracle(
+        "Truncated",
+        bm.Truncated(bm.Normal(), lower=-1.0, upper=8.0),
+        {"weights": WEIGHTS, "mu": np.array([0.0, 2.0, 7.0]), "sigma": np.array([0.75, 0.75, 1.0])},
+        scipy=lambda p: stats.truncnorm(
+            (-1.0 - p["mu"]) / p["sigma"], (8.0 - p["mu"]) / p["sigma"], p["mu"], p["sigma"]
+        ),
+        pymc=lambda p: _pymc("Truncated")({"dist": _pymc("Normal")(p), "lower": -1.0, "upper": 8.0}),
+        off_support=(-1.5, 8.25),
+        pymc_digits=(-np.inf, 1e-6),  # its sqrt(2) is a single
+        impossible=({}, (0.0, 9.0)),
+    ),
+    Oracle(
+        "TruncatedPoisson",
+        bm.Truncated(bm.Poisson(), lower=1),
+        {"weights": WEIGHTS, "mu": np.array([0.5, 6.0, 24.0])},
+        scipy=lambda p: Between(stats.poisson(p["mu"]), 1, 400, censored=False),
+        pymc=lambda p: _pymc("Truncated")({"dist": _pymc("Poisson")(p), "lower": 1}),
+        off_support=(0.0, 1.5, -1.0),
+        impossible=({}, (1.0, 0.0)),
+    ),
+    Oracle(
+        "Censored",
+        bm.Censored(bm.Poisson(), upper=24),
+        {"weights": WEIGHTS, "mu": np.array([0.5, 6.0, 20.0])},
+        scipy=lambda p: Between(stats.poisson(p["mu"]), 0, 24, censored=True),
+        pymc=lambda p: _pymc("Censored")({"dist": _pymc("Poisson")(p), "lower": None, "upper": 24}),
+        off_support=(-1.0, 0.5, 25.0),
+        pymc_digits=(-20.0, 1e-9),  # far in the tail it takes the logarithm of a difference from 1
+        impossible=({}, (0.0, 25.0)),
+    ),
 
 # The same families under other priors: what is promised of models holds for these too.
 PRIOR_ROWS = [

@@ -7,6 +7,7 @@ from .base import Component as Component
 from .bernoulli import Bernoulli
 from .beta import Beta
 from .binomial import Binomial
+from .bounded import Censored, Truncated
 from .categorical import Categorical
 from .chi_squared import ChiSquared
 from .constrained import Constrained
@@ -80,6 +81,8 @@ FAMILIES = {
         TruncatedNormal,
         Uniform,
         Multinomial,
+        Truncated,
+        Censored,
         Regression,
     )
 }

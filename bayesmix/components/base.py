@@ -15,7 +15,7 @@ further argument, called ``given``, of families that condition on some.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
@@ -222,6 +222,15 @@ class Component(ABC):
     @abstractmethod
     def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
         """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
+
+    def log_tails(self, x, params: dict):
+        """Logarithms of P(X <= x) and of P(X > x) under each component, of a family of one column, by the namespace.
+
+        Shapes as in `log_density`; finite, with finite slopes, as far as their logarithms are. Families that state them
+        can be truncated and censored.
+        """
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} has no formula for the logarithm of its distribution function.")
 
     def sample_rows(self, params: dict, rng: np.random.Generator, given: np.ndarray | None = None) -> np.ndarray:
         """The same, with the columns that the family conditions on, (rows, given), where there are some."""
@@ -513,6 +522,10 @@ class Component(ABC):
 
     @abstractmethod
     def pymc_dist(self, params: dict):
+    def with_priors(self, priors: dict | Priors) -> "Component":
+        """Make the same family with these priors, whatever data it meets."""
+        return replace(cast(Any, self), **dict(priors))
+
         """The unnamed PyMC distribution of rows, given each row's own parameters (obs, ...): for predictive draws."""
 
     # -- shared ----------------------------------------------------------------------------------------------------------

@@ -50,6 +50,14 @@ class ChiSquared(Univariate):
         x = xp.where(inside, x, 1.0)
         return xp.where(inside, (half - 1.0) * xp.log(x) - 0.5 * x - half * np.log(2.0) - xp.gammaln(half), -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete gamma functions."""
+        xp = namespace(x, *params.values())
+        inside = x > 0
+        x = xp.where(inside, x, 1.0)
+        below, above = xp.log_gammainc(0.5 * params["nu"], 0.5 * x), xp.log_gammaincc(0.5 * params["nu"], 0.5 * x)
+        return xp.where(inside, below, -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.chi2`."""
         from scipy.stats import chi2

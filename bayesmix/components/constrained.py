@@ -73,7 +73,7 @@ class Constrained(Component):
     @cached_property
     def free(self) -> Any:
         """The family without constraints; the priors of what is shared are its own."""
-        return replace(self.family, **{n: getattr(c, "prior", None) for n, c in self.constraints.items()})
+        return self.family.with_priors({n: getattr(c, "prior", None) for n, c in self.constraints.items()})
 
     @property
     def shared(self):

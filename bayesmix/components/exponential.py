@@ -50,6 +50,17 @@ class Exponential(Univariate):
         xp = namespace(x, lam)
         return xp.where(x >= 0, xp.log(lam) - lam * x, -np.inf)
 
+    def log_tails(self, x, params):
+        """The survival function is exp(-lam x)."""
+        lam = params["lam"]
+        xp = namespace(x, lam)
+        inside = x > 0
+        x = xp.where(inside, x, 1.0)
+        return (
+            xp.where(inside, xp.log1mexpexp(xp.log(lam) + xp.log(x)), -np.inf),
+            xp.where(inside, -lam * x, 0.0),
+        )
+
     def scipy(self, params):
         """`scipy.stats.expon`."""
         from scipy.stats import expon

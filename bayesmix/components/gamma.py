@@ -54,6 +54,17 @@ class Gamma(Univariate):
         value = alpha * xp.log(beta) - xp.gammaln(alpha) + (alpha - 1.0) * xp.log(x) - beta * x
         return xp.where(inside, value, -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete gamma functions."""
+        xp = namespace(x, *params.values())
+        inside = x > 0
+        x = xp.where(inside, x, 1.0)
+        below, above = (
+            xp.log_gammainc(params["alpha"], params["beta"] * x),
+            xp.log_gammaincc(params["alpha"], params["beta"] * x),
+        )
+        return xp.where(inside, below, -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.gamma`."""
         from scipy.stats import gamma

@@ -62,6 +62,14 @@ class Geometric(Trials):
         failures = xp.where(possible, x - 1.0, 0.0)
         return xp.where(possible, xp.log(p) + xp.xlog1py(failures, -p), -np.inf)
 
+    def log_tails(self, x, params):
+        """No success in x trials: (1 - p)^x."""
+        p = params["p"]
+        xp = namespace(x, p)
+        inside = x >= 1
+        above = xp.where(inside, xp.floor(x), 1.0) * xp.log1p(-p)
+        return xp.where(inside, xp.log1mexpexp(xp.log(-above)), -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.geom`."""
         from scipy.stats import geom

@@ -46,6 +46,12 @@ class Gumbel(Univariate):
         z = (x - params["mu"]) / params["beta"]
         return -z - xp.exp(-z) - xp.log(params["beta"])
 
+    def log_tails(self, x, params):
+        """-exp(-z), and the logarithm of the complement."""
+        xp = namespace(x, *params.values())
+        z = (x - params["mu"]) / params["beta"]
+        return -xp.exp(-z), xp.log1mexpexp(-z)
+
     def scipy(self, params):
         """`scipy.stats.gumbel_r`."""
         from scipy.stats import gumbel_r

@@ -51,6 +51,14 @@ class HalfNormal(Univariate):
         z = x / sigma
         return xp.where(x >= 0, 0.5 * np.log(2.0 / np.pi) - xp.log(sigma) - 0.5 * z * z, -np.inf)
 
+    def log_tails(self, x, params):
+        """The survival function is twice that of the normal distribution."""
+        sigma = params["sigma"]
+        xp = namespace(x, sigma)
+        inside = x > 0
+        above = np.log(2.0) + xp.log_ndtr(-xp.where(inside, x, 1.0) / sigma)
+        return xp.where(inside, xp.log(-xp.expm1(above)), -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.halfnorm`."""
         from scipy.stats import halfnorm

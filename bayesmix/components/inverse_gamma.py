@@ -53,6 +53,14 @@ class InverseGamma(Univariate):
         value = alpha * xp.log(beta) - xp.gammaln(alpha) - (alpha + 1.0) * xp.log(x) - beta * (1.0 / x)
         return xp.where(inside, value, -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete gamma functions, of 1 / x."""
+        xp = namespace(x, *params.values())
+        inside = x > 0
+        inverse = params["beta"] / xp.where(inside, x, 1.0)
+        below, above = xp.log_gammaincc(params["alpha"], inverse), xp.log_gammainc(params["alpha"], inverse)
+        return xp.where(inside, below, -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.invgamma`."""
         from scipy.stats import invgamma

@@ -54,6 +54,18 @@ class Kumaraswamy(Univariate):
         beyond = xp.log(-xp.expm1(a * log_x))  # log(1 - x^a)
         return xp.where(inside, xp.log(a) + xp.log(b) + (a - 1.0) * log_x + (b - 1.0) * beyond, -np.inf)
 
+    def log_tails(self, x, params):
+        """The survival function is (1 - x^a)^b."""
+        xp = namespace(x, *params.values())
+        a, b = params["a"], params["b"]
+        above, inside = x > 0, x < 1
+        log_power = a * xp.log(xp.where(above & inside, x, 0.5))
+        beyond = xp.log(-xp.expm1(log_power))  # log(1 - x^a), about -x^a where that is small
+        small = log_power < -35.0
+        log_beyond = xp.where(small, log_power, xp.log(-xp.where(small, -1.0, beyond)))
+        below = xp.where(inside, xp.log1mexpexp(xp.log(b) + log_beyond), 0.0)
+        return xp.where(above, below, -np.inf), xp.where(above, xp.where(inside, b * beyond, -np.inf), 0.0)
+
     def scipy(self, params):
         """SciPy has none: -a log(x) is exponentiated exponential (`scipy.stats.exponweib`), not x."""
         raise NotImplementedError("SciPy has no Kumaraswamy distribution; use cdf, marginal_quantile and sample.")

@@ -49,6 +49,14 @@ class Laplace(Univariate):
         mu, b = params["mu"], params["b"]
         return -xp.abs(x - mu) / b - xp.log(b) - np.log(2.0)
 
+    def log_tails(self, x, params):
+        """Half of exp(-|z|) on the far side, and the complement."""
+        xp = namespace(x, *params.values())
+        z = (x - params["mu"]) / params["b"]
+        tail = xp.where(z < 0, z, -z) - np.log(2.0)
+        rest = xp.log1p(-xp.exp(tail))
+        return xp.where(z < 0, tail, rest), xp.where(z < 0, rest, tail)
+
     def scipy(self, params):
         """`scipy.stats.laplace`."""
         from scipy.stats import laplace

@@ -53,6 +53,13 @@ class LogNormal(Univariate):
         z = (log_x - params["mu"]) / params["sigma"]
         return xp.where(inside, -0.5 * z * z - xp.log(params["sigma"]) - log_x - 0.5 * np.log(2.0 * np.pi), -np.inf)
 
+    def log_tails(self, x, params):
+        """Those of the normal distribution at log x."""
+        xp = namespace(x, *params.values())
+        inside = x > 0
+        z = (xp.log(xp.where(inside, x, 1.0)) - params["mu"]) / params["sigma"]
+        return xp.where(inside, xp.log_ndtr(z), -np.inf), xp.where(inside, xp.log_ndtr(-z), 0.0)
+
     def scipy(self, params):
         """`scipy.stats.lognorm`."""
         from scipy.stats import lognorm

@@ -47,6 +47,14 @@ class Logistic(Univariate):
         below = xp.where(z < 0, z, -z)  # the density is symmetric, and exp of this cannot overflow
         return below - xp.log(params["s"]) - 2.0 * xp.log1p(xp.exp(below))
 
+    def log_tails(self, x, params):
+        """-log(1 + exp(-z)), and the same of -z."""
+        xp = namespace(x, *params.values())
+        z = (x - params["mu"]) / params["s"]
+        left = z < 0
+        rest = xp.log1p(xp.exp(xp.where(left, z, -z)))
+        return xp.where(left, z, 0.0) - rest, xp.where(left, 0.0, -z) - rest
+
     def scipy(self, params):
         """`scipy.stats.logistic`."""
         from scipy.stats import logistic

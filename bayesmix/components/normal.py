@@ -74,6 +74,12 @@ class Normal(Component):
         z = (x - mu) / sigma
         return -0.5 * z**2 - xp.log(sigma) - 0.5 * np.log(2 * np.pi)
 
+    def log_tails(self, x, params):
+        """Those of the standard normal distribution at z."""
+        xp = namespace(x, *params.values())
+        z = (x - params["mu"]) / params["sigma"]
+        return xp.log_ndtr(z), xp.log_ndtr(-z)
+
     def cdf(self, x, params):
         """Normal distribution function of each component."""
         from scipy.special import ndtr

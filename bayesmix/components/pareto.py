@@ -71,6 +71,17 @@ class Pareto(Univariate):
         x = xp.where(inside, x, self.m)
         return xp.where(inside, xp.log(alpha) - alpha * xp.log(x / self.m) - xp.log(x), -np.inf)
 
+    def log_tails(self, x, params):
+        """The survival function is (m / x)^alpha."""
+        alpha = params["alpha"]
+        xp = namespace(x, alpha)
+        inside = x > self.m
+        log_x = xp.log(xp.where(inside, x, 2.0 * self.m) / self.m)
+        return (
+            xp.where(inside, xp.log1mexpexp(xp.log(alpha) + xp.log(log_x)), -np.inf),
+            xp.where(inside, -alpha * log_x, 0.0),
+        )
+
     def scipy(self, params):
         """`scipy.stats.pareto`."""
         from scipy.stats import pareto

@@ -70,6 +70,15 @@ class Poisson(Component):
         count = xp.where(is_count, x, 0.0)
         return xp.where(is_count, xp.xlogy(count, mu) - mu - xp.gammaln(count + 1.0), -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete gamma functions at x + 1 events (Abramowitz & Stegun 1964, 26.4.21)."""
+        mu = params["mu"]
+        xp = namespace(x, mu)
+        inside = x >= 0
+        events = xp.floor(xp.where(inside, x, 0.0)) + 1.0
+        below, above = xp.log_gammaincc(events, mu), xp.log_gammainc(events, mu)
+        return xp.where(inside, below, -np.inf), xp.where(inside, above, 0.0)
+
     def cdf(self, x, params):
         """Poisson distribution function of each component."""
         from scipy.special import pdtr

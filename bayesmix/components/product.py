@@ -554,6 +554,15 @@ class Product(Component):
         return Priors(chosen, notes)
 
     def pymc_variables(self, priors, n_components, n_features):
+    def with_priors(self, priors):
+        """Every part with its own."""
+        made = []
+        for part in self.parts:
+            begin = f"{part.name}_"
+            own = {name.removeprefix(begin): prior for name, prior in priors.items() if name.startswith(begin)}
+            made.append(replace(part, component=part.component.with_priors(Priors(own, {}))))
+        return Product.of(tuple(made))
+
         """The variables of each part, its name in front; a and b of the parts behind one another."""
         import pytensor.tensor
 

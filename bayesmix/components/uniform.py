@@ -65,6 +65,17 @@ class Uniform(Univariate):
         lower, upper = params["lower"], params["upper"]
         return xp.where((x >= lower) & (x <= upper), -xp.log(upper - lower), -np.inf)
 
+    def log_tails(self, x, params):
+        """Logarithms of the shares of the interval on either side."""
+        xp = namespace(x, *params.values())
+        lower, upper = params["lower"], params["upper"]
+        above, inside = x > lower, x < upper
+        middle = xp.where(above & inside, x, 0.5 * (lower + upper))
+        log_width = xp.log(upper - lower)
+        below = xp.where(inside, xp.log(middle - lower) - log_width, 0.0)
+        beyond = xp.where(inside, xp.log(upper - middle) - log_width, -np.inf)
+        return xp.where(above, below, -np.inf), xp.where(above, beyond, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.uniform`."""
         from scipy.stats import uniform

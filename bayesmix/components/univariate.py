@@ -264,7 +264,7 @@ class Univariate(Component):
             statistics = self.with_guard(params, statistics, guard)
         a, scale = self.kernel_arguments(params)[0], np.stack(self._scales(params), axis=1)
         low, high, least, most = self._bounds
-        _, n, first, second = statistics
+        _, n, first, second = statistics[:4]
         moved, _ = newton(a, n, first, second, low, high, least, most, np.ascontiguousarray(scale))
         return self._named(parameters_at(moved, low, high, least, most))
 
@@ -309,7 +309,7 @@ class Univariate(Component):
 
     def with_guard(self, params, statistics, guard):
         """The expected gradient and Hessian with those of the guard."""
-        log_likelihood, n, first, second = statistics
+        log_likelihood, n, first, second = statistics[:4]
         _, of_first, of_second = self._of_guard(params, guard)
         return Statistics(log_likelihood, n, first + of_first, second + of_second)
 

@@ -54,6 +54,18 @@ class Wald(Univariate):
         value = 0.5 * xp.log(lam) - 0.5 * lam * off * off * (1.0 / x) - 1.5 * xp.log(x) - 0.5 * np.log(2.0 * np.pi)
         return xp.where(inside, value, -np.inf)
 
+    def log_tails(self, x, params):
+        """Sums and differences of two normal tails (Johnson, Kotz & Balakrishnan 1994, eq. 15.9)."""
+        xp = namespace(x, *params.values())
+        mu, lam = params["mu"], params["lam"]
+        inside = x > 0
+        x = xp.where(inside, x, 1.0)
+        root, away = xp.sqrt(lam / x), x / mu
+        near, far = root * (away - 1.0), 2.0 * lam / mu + xp.log_ndtr(-root * (away + 1.0))
+        above = xp.log_ndtr(-near)
+        above = above + xp.log(-xp.expm1(far - above))
+        return xp.where(inside, xp.logaddexp(xp.log_ndtr(near), far), -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.invgauss`."""
         from scipy.stats import invgauss

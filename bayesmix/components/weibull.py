@@ -56,6 +56,13 @@ class Weibull(Univariate):
         log_power = alpha * (log_x - xp.log(params["beta"]))
         return xp.where(inside, xp.log(alpha) + log_power - log_x - xp.exp(log_power), -np.inf)
 
+    def log_tails(self, x, params):
+        """The survival function is exp(-(x / beta)^alpha)."""
+        xp = namespace(x, *params.values())
+        inside = x > 0
+        log_power = params["alpha"] * (xp.log(xp.where(inside, x, 1.0)) - xp.log(params["beta"]))
+        return xp.where(inside, xp.log1mexpexp(log_power), -np.inf), xp.where(inside, -xp.exp(log_power), 0.0)
+
     def scipy(self, params):
         """`scipy.stats.weibull_min`."""
         from scipy.stats import weibull_min

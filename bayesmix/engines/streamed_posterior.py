@@ -114,7 +114,7 @@ class StreamedPosterior:
 def with_fixed_priors(mixture: Mixture, found: Streamed) -> Mixture:
     """The same mixture with the priors that it has for these data, so that fewer rows do not change them."""
     priors = mixture.component.priors(found, mixture.n_components)  # pyright: ignore[reportArgumentType]
-    return replace(mixture, component=replace(cast(Any, mixture.component), **dict(priors)))
+    return replace(mixture, component=mixture.component.with_priors(priors))
 
 
 def prior_of(posterior) -> Any:

@@ -16,7 +16,7 @@ def with_priors_in_force(mixture: Mixture, data) -> Mixture:
     component: Any = mixture.component
     settings = {field.name for field in fields(component)}
     priors = {name: prior for name, prior in component.priors(data, mixture.n_components).items() if name in settings}
-    return replace(mixture, component=replace(component, **priors))
+    return replace(mixture, component=component.with_priors(priors))
 
 
 def sampled(fit, seed: int):

@@ -32,7 +32,19 @@ from typing import Any
 
 import numpy as np
 
-from ..expressions import Expression, Row, column, constant, derivative, evaluate, in_order, make, negative, parameter
+from ..expressions import (
+    INCOMPLETE_GAMMA,
+    Expression,
+    Row,
+    column,
+    constant,
+    derivative,
+    evaluate,
+    in_order,
+    make,
+    negative,
+    parameter,
+)
 from . import ascent, kernel, special, student
 
 PREFIX = "formula_"
@@ -43,7 +55,7 @@ _CALLS = {
     "sin": "math.sin", "cos": "math.cos", "abs": "abs", "floor": "math.floor", "isnan": "math.isnan",
     "gammaln": "math.lgamma", "digamma": "digamma", "trigamma": "trigamma", "log_ndtr": "log_ndtr",
     "log_i0e": "log_i0e", "bessel_ratio": "bessel_ratio",
-}  # fmt: skip
+} | {name: name for name in INCOMPLETE_GAMMA}  # fmt: skip
 
 
 # -- what is known of a density ------------------------------------------------------------------------------------------
@@ -165,7 +177,7 @@ def _statement(node, names):
         return f"-{names[0]}"
     if operation == "not":
         return f"not {_truth(arguments[0], names[0])}"
-    return f"{_CALLS[operation]}({names[0]})"
+    return f"{_CALLS[operation]}({', '.join(names)})"
 
 
 _SYMBOLS = [parameter(i) for i in range(64)]  # kept alive: symbols are told by what they are
@@ -278,6 +290,8 @@ import numpy as np
 from bayesmix.likelihood.ascent import coordinates_of, newton, parameters_at
 from bayesmix.likelihood.kernel import BLOCK, softmax_block
 from bayesmix.likelihood.special import bessel_ratio, digamma, log_i0e, log_ndtr, trigamma
+from bayesmix.likelihood.special import gammainc_bend, gammainc_slope, log_gammainc
+from bayesmix.likelihood.special import gammaincc_bend, gammaincc_slope, log_gammaincc
 
 _FAST = {{"contract", "arcp", "nsz", "reassoc", "afn"}}
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)

@@ -3,11 +3,14 @@
 import math
 
 import numba
+import numpy as np
 
-VERSION = 1  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
+VERSION = 2  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
 _compiled = numba.njit(error_model="numpy")
 _SQRT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(40)
+_NATS = 45.0  # below its start, an integrand counts no more
 _FAR = 25.0  # from here on the asymptotic series of Bessel functions are exact to rounding
 
 
@@ -81,3 +84,119 @@ def log_i0e(x):
 def bessel_ratio(x):
     """I_1(x) / I_0(x), x >= 0: the mean resultant length of a von Mises distribution."""
     return _scaled_bessel(1, x) / _scaled_bessel(0, x)
+
+
+# -- incomplete gamma functions --------------------------------------------------------------------------------------------
+# With t of density t^(a-1) exp(-t) on one side of x, the derivative of log P or log Q in a is E[log t] - digamma(a), and
+# the second one Var[log t] - trigamma(a): they are moments of y = |log t - log x|.
+
+
+@_compiled
+def _tail_moments(a, x, sign):
+    """Log of the integral of exp(sign a y - x expm1(sign y)) over y > 0, and mean and variance of y, by 40 nodes.
+
+    The logarithm of the integrand is concave; Newton's method finds from the far side where it has fallen far enough.
+    """
+    if sign > 0.0:
+        away = x - a
+        end = (math.sqrt(away * away + 2.0 * _NATS * x) - away) / x
+    else:
+        end = (x + _NATS) / a
+    for _ in range(12):
+        e = math.exp(sign * end)
+        step = (sign * a * end - x * (e - 1.0) + _NATS) / (sign * (a - x * e))
+        end -= step
+        if abs(step) < 1e-3 * end:
+            break
+    total, first, second, half = 0.0, 0.0, 0.0, 0.5 * end
+    for i in range(_NODES.shape[0]):
+        y = half * (1.0 + _NODES[i])
+        w = _WEIGHTS[i] * math.exp(sign * a * y - x * math.expm1(sign * y))
+        total += w
+        first += w * y
+        second += w * y * y
+    first /= total
+    return math.log(total * half), first, second / total - first * first
+
+
+@_compiled
+def _lower_series(a, x):
+    """Log P, and its first and second derivatives in a, from P = sum x^(a+n) exp(-x) / Gamma(a+n+1) (A. & S. 6.5.29)."""
+    psi, psi_1, term, n = digamma(a + 1.0), trigamma(a + 1.0), 1.0, 0.0
+    origin = psi  # about which the variance is taken
+    total, first, second, third = 1.0, 0.0, 0.0, psi_1
+    while term > 1e-18 * total and n < 2000.0:
+        n += 1.0
+        term *= x / (a + n)
+        psi += 1.0 / (a + n)
+        psi_1 -= 1.0 / ((a + n) * (a + n))
+        total += term
+        first += term * (psi - origin)
+        second += term * (psi - origin) * (psi - origin)
+        third += term * psi_1
+    mean = first / total
+    log_x = math.log(x)
+    value = a * log_x - x - math.lgamma(a + 1.0) + math.log(total)
+    return value, log_x - origin - mean, second / total - mean * mean - third / total
+
+
+@_compiled
+def _gammainc(a, x, upper):
+    """Log P (or log Q, if `upper`) and its first and second derivatives in a; a > 0, x > 0."""
+    if not (a > 0.0 and x >= 0.0):
+        return math.nan, math.nan, math.nan
+    if x == 0.0:
+        return (0.0, 0.0, 0.0) if upper else (-math.inf, -math.inf, 0.0)
+    if x == math.inf:
+        return (-math.inf, 0.0, 0.0) if upper else (0.0, 0.0, 0.0)
+    of_upper = x >= a + 1.0
+    if of_upper or a > 30.0:
+        sign = 1.0 if of_upper else -1.0
+        log_total, mean, variance = _tail_moments(a, x, sign)
+        log_x = math.log(x)
+        value = a * log_x - x - math.lgamma(a) + log_total
+        slope, bend = log_x + sign * mean - digamma(a), variance - trigamma(a)
+    else:
+        value, slope, bend = _lower_series(a, x)
+    if of_upper == upper:
+        return value, slope, bend
+    odds = 1.0 / math.expm1(-value)  # of this side against the other
+    other = -odds * slope
+    value = math.log1p(-math.exp(value)) if value < -0.7 else math.log(-math.expm1(value))
+    return value, other, -odds * (bend + slope * slope) - other * other
+
+
+@_compiled
+def log_gammainc(a, x):
+    """Logarithm of the lower regularised incomplete gamma function P(a, x)."""
+    return _gammainc(a, x, False)[0]
+
+
+@_compiled
+def log_gammaincc(a, x):
+    """Logarithm of the upper regularised incomplete gamma function Q(a, x)."""
+    return _gammainc(a, x, True)[0]
+
+
+@_compiled
+def gammainc_slope(a, x):
+    """Derivative of log P(a, x) in a."""
+    return _gammainc(a, x, False)[1]
+
+
+@_compiled
+def gammaincc_slope(a, x):
+    """Derivative of log Q(a, x) in a."""
+    return _gammainc(a, x, True)[1]
+
+
+@_compiled
+def gammainc_bend(a, x):
+    """Second derivative of log P(a, x) in a."""
+    return _gammainc(a, x, False)[2]
+
+
+@_compiled
+def gammaincc_bend(a, x):
+    """Second derivative of log Q(a, x) in a."""
+    return _gammainc(a, x, True)[2]
