@@ -440,7 +440,7 @@ class Fit:
         most = 100 if self.data.n_features > 1 else None
         return prediction.over_rows(self, self._rows(x, missing=False), _cdf, ("obs",), interval, most_draws=most)
 
-    def quantile(self, q, interval: float | None = None):
+    def quantile(self, q, interval: float | None = None, *, data=None):
         """Quantile of the mixture: the smallest x at which its cdf reaches q. For vectors, of each feature by itself.
 
         Parameters
@@ -449,12 +449,45 @@ class Fit:
             Probabilities strictly between 0 and 1.
         interval : float, optional
             Probability of an equal-tailed interval over the draws.
+        data : data frame or xarray object, optional
+            Rows with the covariates of a regression, whose quantiles differ from row to row.
 
         Returns
         -------
-        xarray.DataArray (quantile[, feature]), or xarray.Dataset as in `logpdf`
+        xarray.DataArray (quantile[, feature]), or xarray.Dataset as in `logpdf`; with `data` (quantile, obs)
         """
-        return prediction.quantiles(self, q, interval)
+        if data is None:
+            return prediction.quantiles(self, q, interval)
+        if interval is not None:
+            raise ValueError("quantiles of rows have no interval over the draws; leave interval out, or use fit.predict.")
+        return prediction.row_quantiles(self, q, self._rows_without_response(data))
+
+    def predict(self, data, interval: float | None = None) -> xr.Dataset:
+        """Mean of the response at rows, of the mixture and of each component; averaged over the draws of a posterior.
+
+        Parameters
+        ----------
+        data : data frame or xarray object
+            Rows with the covariates of a regression; the response need not be there.
+        interval : float, optional
+            Probability of an equal-tailed interval over the draws: of the mean, not of the response, for which there is
+            `quantile`.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``mean`` (obs) and ``component_mean`` (obs, cluster); with an interval also their ``_lower`` and ``_upper``.
+
+        Raises
+        ------
+        ValueError
+            If covariates are missing or unknown, or the family has no mean.
+        """
+        return prediction.predict(self, self._rows_without_response(data), interval)
+
+    def _rows_without_response(self, data) -> Data:
+        made = self.mixture.component.read_rows(data, needs_response=False)
+        return self._rows(data) if made is None else made
 
     def responsibilities(self, x, interval: float | None = None):
         """Probability that each row comes from each component; averaged over the draws of a posterior.
@@ -530,7 +563,7 @@ class Fit:
         TypeError, ValueError
             If n is not a whole number, at least 1, or the seed is none.
         """
-        return prediction.sample(self, n, None if data is None else self._rows(data), generator(random_seed))
+        return prediction.sample(self, n, None if data is None else self._rows_without_response(data), generator(random_seed))
 
     # -- some of the columns ------------------------------------------------------------------------------------------------
     def marginal(self, columns) -> "Fit":

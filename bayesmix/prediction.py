@@ -93,15 +93,13 @@ def _labelled(parts, dims, coords, interval):
 
 def quantiles(fit, q, interval):
     """Invert the averaged marginal cdf of each feature by bisection; see `Fit.quantile`."""
-    probabilities = np.atleast_1d(np.asarray(q, dtype=float))
-    if probabilities.ndim != 1 or not np.all((probabilities > 0) & (probabilities < 1)):
-        raise ValueError(f"q={q!r} but quantiles need probabilities strictly between 0 and 1.")
+    probabilities = _probabilities(q)
     tails = _tails(interval)
     component, draws, features = fit.mixture.component, fit.draws, fit.data.feature
     if component.given:
         raise ValueError(
-            f"quantiles of {component} differ from row to row, with {_names(component)}; use fit.cdf(rows), or quantiles of "
-            "fit.sample(data=rows)."
+            f"quantiles of {component} differ from row to row, with {_names(component)}; pass rows, fit.quantile(q, data=rows), or "
+            "use fit.cdf(rows)."
         )
     spread = _draws_for_interval(fit, draws, interval)
     log_weights, params = with_row_axis(draws)
@@ -124,6 +122,71 @@ def quantiles(fit, q, interval):
     if not component.multivariate:
         result = result.isel(feature=0, drop=True)
     return result.isel(quantile=0) if np.ndim(q) == 0 else result
+
+
+def predict(fit, rows: Data, interval: float | None) -> xr.Dataset:
+    """Mean of the mixture and of its components at rows; see `Fit.predict`."""
+    parts = {
+        "mean": over_rows(fit, rows, _mean, ("obs",), interval),
+        "component_mean": over_rows(fit, rows, _component_mean, ("obs", "cluster"), interval),
+    }
+    found = {}
+    for name, part in parts.items():
+        if interval is None:
+            found[name] = part
+        else:
+            found |= {name: part["estimate"], f"{name}_lower": part["lower"], f"{name}_upper": part["upper"]}
+    return xr.Dataset(found, attrs={} if interval is None else {"interval": interval})
+
+
+def _mean(component, x, log_weights, params):
+    return (np.exp(formula.log_of_rows(component, x, log_weights, params)) * component.mean(x, params)).sum(axis=-1)
+
+
+def _component_mean(component, x, log_weights, params):
+    return component.mean(x, params)
+
+
+def row_quantiles(fit, q, rows: Data) -> xr.DataArray:
+    """Quantiles of the averaged distribution at each row, by bisection of its cdf; see `Fit.quantile`."""
+    probabilities = _probabilities(q)
+    component, (log_weights, params) = fit.mixture.component, with_row_axis(fit.draws)
+    found = np.empty((len(probabilities), rows.n_obs))
+    step = max(1, CELLS // log_weights.size)
+    for begin in range(0, rows.n_obs, step):
+        x = rows.values[begin : begin + step].copy()
+        weights = np.exp(formula.log_of_rows(component, x, log_weights, params))
+
+        def cdf(y, x=x, weights=weights):
+            at = np.concatenate([y[:, None], x[:, 1:]], axis=1)
+            return (weights * component.cdf(at, params)).sum(axis=-1).mean(axis=0)
+
+        for i, p in enumerate(probabilities):
+            ends = component.quantile(p, x, params)
+            ends = np.min(ends, axis=(0, 2)), np.max(ends, axis=(0, 2))
+            found[i, begin : begin + step] = _invert_rows(cdf, p, *ends, component.discrete)
+    result = xr.DataArray(found, dims=("quantile", "obs"), coords={"quantile": probabilities, "obs": rows.obs})
+    return result.isel(quantile=0) if np.ndim(q) == 0 else result
+
+
+def _invert_rows(cdf, p, low, high, discrete):
+    """`_invert` for many rows at once."""
+    low = low - 1.0 if discrete else low
+    for _ in range(80):
+        middle = np.floor(0.5 * (low + high)) if discrete else low + 0.5 * (high - low)
+        reached = cdf(middle) >= p
+        open_ = high - low > 1.0 if discrete else (middle > low) & (middle < high)
+        if not np.any(open_):
+            break
+        low, high = np.where(open_ & ~reached, middle, low), np.where(open_ & reached, middle, high)
+    return high
+
+
+def _probabilities(q) -> np.ndarray:
+    probabilities = np.atleast_1d(np.asarray(q, dtype=float))
+    if probabilities.ndim != 1 or not np.all((probabilities > 0) & (probabilities < 1)):
+        raise ValueError(f"q={q!r} but quantiles need probabilities strictly between 0 and 1.")
+    return probabilities
 
 
 def _invert(cdf, p, low, high, discrete):

@@ -278,6 +278,18 @@ class Component(ABC):
     def marginal_cdf(self, x, params: dict, feature: int):
         """Cdf of one feature under each component: x (points,) -> (..., points, cluster); NumPy only."""
 
+    # -- rows of families that condition on columns ---------------------------------------------------------------------
+    def mean(self, x, params: dict) -> np.ndarray:
+        """Mean of each component at rows x (..., obs, 1 + given), of a family of one column: (..., obs, cluster)."""
+        if self.multivariate or self.given:
+            raise ValueError(f"{self} has no formula for the mean of a row; use averages of fit.sample(data=rows).")
+        mean = self.mean_and_variance(params)[0]
+        return np.broadcast_to(mean, (*mean.shape[:-2], x.shape[-2], mean.shape[-1]))
+
+    def quantile(self, q: float, x, params: dict) -> np.ndarray:
+        """Quantile of each component at rows x, as `mean`."""
+        raise ValueError(f"{self} has no formula for quantiles of a row; use fit.cdf(rows), or quantiles of fit.sample(data=rows).")
+
     # -- some of the columns -------------------------------------------------------------------------------------------
     def marginal(self, kept: tuple[int, ...], params: dict) -> tuple["Component", dict]:
         """Family and parameters of some columns, by their places in order: parameters (..., cluster, ...); NumPy only.

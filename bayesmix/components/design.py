@@ -306,8 +306,9 @@ def _check_there(formula: str, names, frame) -> None:
     columns = [str(name) for name in frame.columns]
     absent = [name for name in names if name not in columns]
     if absent:
-        near = difflib.get_close_matches(absent[0], columns, 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
+        lower = {name.lower(): name for name in columns}
+        near = difflib.get_close_matches(absent[0].lower(), lower, 1)
+        hint = f" Did you mean {lower[near[0]]!r}?" if near else ""
         raise ValueError(
             f"the formula {formula!r} uses {', '.join(map(repr, absent))}, but the data have the columns "
             f"{', '.join(map(repr, columns[:12]))}{', ...' if len(columns) > 12 else ''}.{hint}"

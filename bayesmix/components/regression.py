@@ -192,14 +192,14 @@ class Regression(Component):
             y = np.full(len(frame), np.nan)
         checked = as_data(y, weights=weights, missing=True)
         made = DesignedData(
-            np.concatenate([checked.values, matrix], axis=1),
-            (left,),
-            True,
-            checked.obs if obs is None else obs,
-            checked.weights,
-            learnt.labels,
-            learnt,
-            self.basis,
+            values=np.concatenate([checked.values, matrix], axis=1),
+            feature=(left,),
+            named=True,
+            obs=checked.obs if obs is None else obs,
+            weights=checked.weights,
+            given=learnt.labels,
+            design=learnt,
+            basis=self.basis,
         )
         return made if self.design is not None else self._with_basis(made)
 
@@ -234,7 +234,7 @@ class Regression(Component):
 
     def _response(self, data) -> Data:
         """The response alone."""
-        return Data(np.ascontiguousarray(data.values[:, :1]), data.feature, data.named, data.obs, data.weights)
+        return Data(np.ascontiguousarray(data.values[:, :1]), data.feature, data.named, data.obs, weights=data.weights)
 
     def check_data(self, data, n_components):
         """What the family asks of the response."""
@@ -331,6 +331,11 @@ class Regression(Component):
         _, eta = self._each_component(x, params)
         mean = self.family.mean_and_variance(self.natural(eta, params))[0]
         return np.broadcast_to(mean, np.shape(eta))
+
+    def quantile(self, q, x, params):
+        """Quantile of the response at rows x (..., obs, 1 + given), (..., obs, cluster); NumPy only."""
+        _, eta = self._each_component(x, params)
+        return self.family.marginal_quantile(q, self.natural(eta, params))[..., 0]
 
     def marginal_quantile(self, q, params):
         """Not known without covariates."""
@@ -510,7 +515,7 @@ class Regression(Component):
             statistics = self.with_guard(params, statistics, guard)
         a, scale = self.kernel_arguments(params)[0], self._scales(params)
         low, high, least, most = self._bounds
-        _, n, first, second = statistics
+        n, first, second = statistics.n, statistics.first, statistics.second
         if self.common:
             moved = self._joint_step(params, n, first, second, scale)
         else:
@@ -519,7 +524,7 @@ class Regression(Component):
 
     def _least_squares(self, params, statistics, guard):
         """Exact from gradient and Hessian in the coefficients: the residuals are linear in them."""
-        _, n, first, second = statistics
+        n, first, second = statistics.n, statistics.first, statistics.second
         sigma, (a, _) = params["sigma"], self.kernel_arguments(params)
         variance = sigma**2
         gram = -second[:, 1:, 1:] * variance[:, None, None]
@@ -601,9 +606,8 @@ class Regression(Component):
 
     def with_guard(self, params, statistics, guard):
         """The expected gradient and Hessian with those of the guard."""
-        log_likelihood, n, first, second = statistics
         _, of_first, of_second = self._of_guard(params, guard)
-        return Statistics(log_likelihood, n, first + of_first, second + of_second)
+        return statistics._replace(first=statistics.first + of_first, second=statistics.second + of_second)
 
     def guard(self, data, strength):
         """Rows of the spread about one regression of all rows; None where nothing can collapse."""
@@ -749,9 +753,11 @@ class Regression(Component):
         import pytensor.tensor
 
         pt: Any = pytensor.tensor
-        params = {"coef": priors["coef"].variable("coef", dims=("cluster", "term"))}
+        n = len(self._own)
+        own, both = self._basis[:n, :n], self._basis[n:, n:]
+        params = {"coef": _coefficients(priors["coef"], "coef", ("cluster", "term"), own)}
         if self.common:
-            shared = priors["coef_common"].variable("coef_common", dims=("common_term",))
+            shared = _coefficients(priors["coef_common"], "coef_common", ("common_term",), both)
             params["coef_common"] = pt.broadcast_to(shared[None, :], (n_components, len(self._shared)))
         for p in self._further:
             if p.known is None:
@@ -782,6 +788,29 @@ _NO_MARGINAL = "the response depends on covariates; pass rows for it: fit.quanti
 def _belongs(term: str, name: str) -> bool:
     """Is a column one of the term of this name?"""
     return term == name or term.startswith(f"{name}[")
+
+
+def _coefficients(prior, name, dims, basis):
+    """Make the variable of coefficients, which samplers see in the coordinates of orthonormal columns."""
+    import pymc as pm
+    import pytensor.tensor as pt
+
+    class Orthonormal(pm.distributions.transforms.Transform):
+        """Coefficients of orthonormal columns: those of the columns times the inverse of their basis."""
+
+        name = "orthonormal"
+
+        def forward(self, value, *inputs):
+            return pt.dot(value, pt.as_tensor(np.ascontiguousarray(np.linalg.inv(basis).T)))
+
+        def backward(self, value, *inputs):
+            return pt.dot(value, pt.as_tensor(np.ascontiguousarray(basis.T)))
+
+        def log_jac_det(self, value, *inputs):
+            return pt.zeros(value.shape[:-1]) + np.linalg.slogdet(basis)[1]
+
+    bounded = getattr(prior, "support", REAL) != REAL
+    return prior.variable(name, dims=dims, **({} if bounded else {"transform": Orthonormal()}))
 
 
 @lru_cache(maxsize=128)

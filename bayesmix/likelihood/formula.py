@@ -32,6 +32,11 @@ def log_density(component, x, params, missing: np.ndarray | None = None):
         return component.observed_log_density(x, missing, params)
 
 
+def log_of_rows(component, x, log_weights, params):
+    """Log weights of the components at each row, which broadcast against (..., obs, cluster)."""
+    return log_weights
+
+
 def log_likelihood(component, x, log_weights, params, missing=None):
     """Log p(x_n), in nats: x (..., obs, feature) -> (..., obs)."""
     joint = log_weights + log_density(component, x, params, missing)
