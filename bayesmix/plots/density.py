@@ -42,6 +42,12 @@ def plot_fit(fit: Fit, *, features=None, units=None, ci_prob: float = 0.89, figs
     -------
     matplotlib.figure.Figure
     """
+    from ..components.regression import Regression
+
+    if isinstance(fit.mixture.component, Regression):
+        from .regression import plot_regression
+
+        return plot_regression(fit, ci_prob=ci_prob, figsize=figsize, title=title, units=units)
     data = fit.data
     if data.n_obs == 0 and (data.n_features > 1 or "derived" not in fit.tree.attrs):
         raise ValueError(
