@@ -1,0 +1,1 @@
+"""Mixture density networks: mixtures whose weights and parameters are outputs of a network."""
