@@ -55,6 +55,7 @@ class Mixture:
             component, k = components.from_list(self.component, self.n_components)
             object.__setattr__(self, "component", component)
             object.__setattr__(self, "n_components", k)
+        object.__setattr__(self, "component", components.as_family(self.component))
         if isinstance(self.component, type) and issubclass(self.component, Component):
             raise TypeError(
                 f"component is the class {self.component.__name__}; call it to make a component: bm.{self.component.__name__}()."

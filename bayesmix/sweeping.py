@@ -7,7 +7,7 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
-from .components import Component
+from .components import Component, as_family
 from .criteria import CRITERIA, Ranking, conclude, listed, rankings
 from .engines.em import em
 from .engines.interrupts import listening
@@ -260,13 +260,14 @@ def _evidence_of(fit: Fit, seed: int) -> LogEvidence | str:
 # -- what was asked for ------------------------------------------------------------------------------------------------
 def _families(component) -> list[Component]:
     """The families one by one, none twice."""
+    component = as_family(component)
     given = [component] if isinstance(component, Component | type | str) else component
     if isinstance(given, Mixture):
         raise TypeError(f"component is a {given}; give its family alone: the numbers of components are n_components.")
     if not isinstance(given, Iterable):
         raise TypeError(f"component must be a family such as bm.MvNormal(), or several, but it is {component!r}.")
     families = []
-    for family in given:
+    for family in map(as_family, given):
         if isinstance(family, type) and issubclass(family, Component):
             raise TypeError(f"component is the class {family.__name__}; call it: bm.{family.__name__}().")
         if not isinstance(family, Component):

@@ -162,10 +162,13 @@ class Dirichlet(WeightsPrior):
 
     Parameters
     ----------
-    alpha : float, sequence of float or PreliZ distribution
-        Concentration, > 0: one number for all components, or one for each; 1 is uniform over the simplex, and
+    alpha : float, sequence of float or PreliZ distribution, optional
+        Concentration, > 0, which a prior of weights needs: one number for all components, or one for each; 1 is uniform over the simplex, and
         components that are exchangeable have equal entries. Or a distribution of positive numbers: the prior of one
         concentration that all components share, sampled beside the weights under the name ``concentration``.
+
+    As the component of a mixture, ``bm.Mixture(bm.Dirichlet(), 3)``, it stands for the family of rows of shares
+    (`bayesmix.components.dirichlet.Dirichlet`): there alpha is the prior of its concentrations, and may be left out.
 
     Raises
     ------
@@ -173,13 +176,19 @@ class Dirichlet(WeightsPrior):
         If a concentration is not a positive finite number, or its prior not one of positive numbers.
     """
 
-    alpha: Any = 1.0
+    alpha: Any = None
 
     def __post_init__(self):
-        object.__setattr__(self, "alpha", checked_concentration(self.alpha, "Dirichlet", most_dims=1))
+        if self.alpha is not None:
+            object.__setattr__(self, "alpha", checked_concentration(self.alpha, "Dirichlet", most_dims=1))
 
     def check(self, n_components: int) -> None:
         """Raise `ValueError` unless there is one concentration, or one for each component."""
+        if self.alpha is None:
+            raise ValueError(
+                "bm.Dirichlet() without a concentration is no prior of probabilities; give one, bm.Dirichlet(1.0) for "
+                "example, which is uniform over the simplex."
+            )
         if isinstance(self.alpha, tuple) and len(self.alpha) != n_components:
             raise ValueError(
                 f"the Dirichlet prior has {len(self.alpha)} concentrations but the mixture has {n_components} components; "
@@ -234,4 +243,4 @@ class Dirichlet(WeightsPrior):
         return pm.Dirichlet("weights", shared, dims="cluster")
 
     def __str__(self):
-        return f"Dirichlet({_text(self.alpha)})"
+        return f"Dirichlet({'' if self.alpha is None else _text(self.alpha)})"

@@ -13,6 +13,7 @@ from scipy import integrate, optimize, special, stats
 from scipy.spatial.transform import Rotation
 
 import bayesmix as bm
+from bayesmix.components.dirichlet import Dirichlet
 from bayesmix.priors import Prior
 
 
@@ -189,6 +190,25 @@ class SciPyMultinomial:
         self.frozen = stats.multinomial(n, p)
         self.logpdf, self.rvs = self.frozen.logpmf, self.frozen.rvs
         self.mean, self.cov = n * np.asarray(p), self.frozen.cov()
+
+
+class SciPyDirichlet:
+    """SciPy's Dirichlet distribution, zero off the simplex, with the names of its multivariate normal one."""
+
+    def __init__(self, alpha):
+        self.alpha, self.frozen = alpha, stats.dirichlet(alpha)
+        self.rvs, self.mean, self.cov = self.frozen.rvs, self.frozen.mean(), self.frozen.cov()
+
+    def logpdf(self, x):
+        on = np.all(x > 0, axis=1) & (np.abs(x.sum(axis=1) - 1) < 1e-9)
+        return np.array([self.frozen.logpdf(row) if inside else -np.inf for row, inside in zip(x, on, strict=True)])
+
+    def nodes(self):
+        """Three shares of whole-numbered concentrations, a polynomial: Gauss's rule is exact on the triangle's square."""
+        points, masses = np.polynomial.legendre.leggauss(40)
+        u, v = (m.ravel() for m in np.meshgrid(0.5 * (points + 1.0), 0.5 * (points + 1.0)))
+        x = np.stack([u, (1 - u) * v, (1 - u) * (1 - v)], axis=1)
+        return x, 0.25 * np.outer(masses, masses).ravel() * (1 - u)
 
 
 class SciPyStudent:
@@ -708,6 +728,16 @@ ROWS = [
         off_support=((-1.0, 6.0, 7.0), (0.5, 1.5, 10.0)),
         impossible=({"p": np.tile([1.0, 0.0, 0.0], (3, 1))}, (12.0, 0.0, 0.0, 11.0, 1.0, 0.0)),
         atoms=np.array([(i, j, 12 - i - j) for i in range(13) for j in range(13 - i)], dtype=float),
+    ),
+    Oracle(
+        "Dirichlet",
+        Dirichlet(),
+        {"weights": WEIGHTS, "alpha": np.array([[2.0, 6.0, 8.0], [20.0, 8.0, 4.0], [8.0, 2.0, 22.0]])},
+        scipy=lambda p: SciPyDirichlet(p["alpha"]),
+        pymc=lambda p: _pymc("Dirichlet")({"a": p["alpha"]}),
+        off_support=((-1.0, 0.5, 1.5), (0.0, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        impossible=({}, (0.25, 0.25, 0.5, 0.0, 0.5, 0.5)),
+        nodes=SciPyDirichlet.nodes,
     ),
 ]
     Oracle(

@@ -167,3 +167,142 @@ def test_the_posterior_of_t_components_lies_about_the_maximum():
     drawn = drawn[:, np.argsort(drawn.mean(axis=0)[:, 0])]
     assert np.all(np.abs(drawn.mean(axis=0) - top.estimates["mu"][order]) < 2.0 * drawn.std(axis=0))
     assert np.all(drawn.std(axis=0) < 0.4)
+
+
+# -- Dirichlet -----------------------------------------------------------------------------------------------------------
+ALPHA = np.array([[2.0, 6.0, 8.0], [20.0, 8.0, 4.0]])
+
+
+def shares(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return np.vstack([rng.dirichlet(one, n) for one in ALPHA])
+
+
+def test_one_dirichlet_component_is_the_maximum_of_scipys_likelihood():
+    """And Minka's (2000) fixed point, psi(alpha) = psi(alpha_0) + mean log x; row weights count."""
+    from scipy.special import psi
+
+    x, weights = shares(150)[:150], np.random.default_rng(1).integers(1, 4, 150)
+    fit = bm.em(bm.Mixture(bm.Dirichlet(), 1), x, weights=weights, guard=None, progressbar=False)
+    alpha = fit.estimates["alpha"][0]
+    np.testing.assert_allclose(
+        psi(alpha) - psi(alpha.sum()), np.average(np.log(x), axis=0, weights=weights), rtol=1e-10
+    )
+
+    def minus(logs):
+        return -sum(w * stats.dirichlet(np.exp(logs)).logpdf(row) for w, row in zip(weights, x, strict=True))
+
+    best = optimize.minimize(minus, np.zeros(3), method="BFGS", options={"gtol": 1e-4})
+    assert np.isclose(fit.log_likelihood, -best.fun, atol=1e-6)
+    np.testing.assert_allclose(alpha, np.exp(best.x), rtol=1e-4)
+
+
+def test_dirichlet_components_are_found_and_survive_saving(tmp_path):
+    """Estimates within five of their own standard errors of the truth; of two columns the family is the beta distribution."""
+    x = shares(300)
+    fit = bm.em(bm.Mixture(bm.Dirichlet(), 2), x, uncertainty="laplace", random_seed=1, progressbar=False)
+    order = np.argsort(fit.estimates["alpha"][:, 0])
+    drawn = fit.tree["posterior"]["alpha"].values[0]
+    assert np.all(np.abs(fit.estimates["alpha"][order] - ALPHA) < 5.0 * drawn.std(axis=0)[order])
+    fit.save(tmp_path / "fit.nc")
+    back = bm.load(tmp_path / "fit.nc")
+    assert back.mixture == fit.mixture == bm.Mixture(bm.Dirichlet(), 2)
+    np.testing.assert_array_equal(back.logpdf(x), fit.logpdf(x))
+    two = np.stack([x[:, 0], 1.0 - x[:, 0]], axis=1)
+    settings = {"guard": None, "random_seed": 1, "progressbar": False}
+    pair, single = (
+        bm.em(bm.Mixture(bm.Dirichlet(), 2), two, **settings),
+        bm.em(bm.Mixture(bm.Beta(), 2), two[:, 0], **settings),
+    )
+    assert np.isclose(pair.log_likelihood, single.log_likelihood, rtol=1e-9)
+
+
+def test_tied_rows_do_not_end_in_a_spike():
+    """Twelve equal rows have an unbounded density; the guard keeps a component's alpha_0 where it is among the others."""
+    x = np.vstack([shares(60), np.tile([0.2, 0.3, 0.5], (12, 1))])
+    labels = np.repeat([0, 1, 2], [60, 60, 12])
+    fit = bm.em(bm.Mixture(bm.Dirichlet(), 3), x, init=labels, random_seed=1, progressbar=False)
+    assert fit.converged and fit.estimates["alpha"].sum(axis=1).max() < 1e4
+    wild = bm.em(
+        bm.Mixture(bm.Dirichlet(), 3), x, init=labels, guard=None, random_seed=1, max_iter=200, progressbar=False
+    )
+    assert "collapsed" in wild.message or wild.estimates["alpha"].sum(axis=1).max() > 1e6
+
+
+def test_the_information_counts_the_guard():
+    mixture = bm.Mixture(bm.Dirichlet(), 2)
+    likelihood = Likelihood(mixture.component, mixture.check(shares(40)), 2)
+    guard = mixture.component.guard(likelihood.data, 3.0)
+    vector = likelihood.to_vector({"weights": np.array([0.4, 0.6]), "alpha": ALPHA})
+    expected = likelihood._differenced(vector, guard)
+    np.testing.assert_allclose(likelihood.information(vector, guard), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_distribution_function_of_shares_by_quadrature():
+    """P(X <= x) of three shares: an integral of the beta density of the first, the second beta given it."""
+    alpha, x = ALPHA[0], np.array([0.25, 0.5, 0.6])
+    first, second = stats.beta(alpha[0], alpha[1:].sum()), stats.beta(alpha[1], alpha[2])
+
+    def inner(u):
+        return first.pdf(u) * max(second.cdf(min(x[1] / (1 - u), 1)) - second.cdf(max(1 - x[2] / (1 - u), 0)), 0)
+
+    expected = integrate.quad(inner, 0, x[0], epsrel=1e-10)[0]
+    found = bm.Mixture(bm.Dirichlet(), 1).component.cdf(x[None], {"alpha": alpha[None]})
+    assert abs(found[0, 0] - expected) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda x: np.where(np.arange(60)[:, None] == 7, [0.0, 0.5, 0.5], x), r"row 7 with 0 in column 0.*Multinomial"),
+        (lambda x: x * 100, r"60 of 60 do not.*row 0, which sums to 100.*Divide"),
+        (lambda x: x[:, :1], "bm.Beta"),
+        (lambda x: np.tile([0.25, 0.25, 0.5], (60, 1)), "the same"),
+        (lambda x: np.where(np.arange(60)[:, None] == 3, [np.nan, 0.5, 0.5], x), "missing"),
+    ],
+)
+def test_rows_that_are_no_shares_are_told(change, words):
+    with pytest.raises(ValueError, match=words):
+        bm.em(bm.Mixture(bm.Dirichlet(), 1), change(shares(30)))
+
+
+def test_the_name_of_the_weights_prior_serves_both():
+    import preliz as pz
+
+    with pytest.raises(ValueError, match=r"give one, bm.Dirichlet\(1.0\)"):
+        bm.Mixture(bm.Normal(), 2, weights=bm.Dirichlet())
+    with pytest.raises(TypeError, match="it is estimated"):
+        bm.Mixture(bm.Dirichlet(2.0), 2)
+    mixture = bm.Mixture(bm.Dirichlet(pz.Gamma(2, 0.5)), 2)
+    assert str(mixture) == "Mixture of 2 Dirichlet(alpha=Gamma(alpha=2, beta=0.5)) components, weights ~ Dirichlet(1)"
+    assert bm.Mixture([bm.Dirichlet(), bm.Dirichlet()]) == bm.Mixture(bm.Dirichlet(), 2)
+
+
+def test_shares_beside_other_columns():
+    """Parts of a product and members of a list: with the guard, and information by differences."""
+    rng = np.random.default_rng(5)
+    x = np.column_stack([shares(80), np.repeat([0.0, 5.0], 80) + rng.normal(size=160)])
+    product = bm.Mixture(bm.Product(mix=(bm.Dirichlet(), [0, 1, 2]), size=(bm.Normal(), [3])), 2)
+    listed = bm.Mixture([bm.Product(mix=(bm.Dirichlet(), [0, 1, 2]), size=(bm.Normal(), [3]))] * 2)
+    assert product == listed
+    fit = bm.em(product, x, random_seed=1, progressbar=False)
+    assert fit.converged
+    likelihood = Likelihood(product.component, product.check(x), 2)
+    guard = product.component.guard(likelihood.data, 2.0)
+    vector = likelihood.to_vector(fit.estimates)
+    step = 1e-5 * np.eye(len(vector))
+    gradient = likelihood.value_and_gradient(vector, guard)[1]
+    for i, h in enumerate(step):
+        above, below = (likelihood.value_and_gradient(vector + s, guard)[0] for s in (h, -h))
+        assert abs((above - below) / 2e-5 - gradient[i]) < 1e-4 * max(1.0, abs(gradient[i])), i
+    expected = likelihood._differenced(vector, guard)
+    np.testing.assert_allclose(likelihood.information(vector, guard), expected, rtol=1e-6, atol=1e-5)
+
+
+def test_the_posterior_of_dirichlet_components_lies_about_the_maximum():
+    """By ADVI: concentrations within a few posterior standard deviations of EM's estimate."""
+    x, mixture = shares(100), bm.Mixture(bm.Dirichlet(), 2)
+    drawn = bm.advi(mixture, x, random_seed=1, progressbar=False).tree["posterior"]["alpha"].values[0]
+    drawn = drawn[:, np.argsort(drawn.mean(axis=0)[:, 0])]
+    top = bm.em(mixture, x, random_seed=1, progressbar=False).estimates["alpha"]
+    assert np.all(np.abs(drawn.mean(axis=0) - top[np.argsort(top[:, 0])]) < 2.0 * drawn.std(axis=0))

@@ -11,6 +11,8 @@ from .bounded import Censored, Truncated
 from .categorical import Categorical
 from .chi_squared import ChiSquared
 from .constrained import Constrained
+from .dirichlet import Dirichlet
+from .dirichlet import as_family as as_family
 from .exponential import Exponential
 from .gamma import Gamma
 from .geometric import Geometric
@@ -81,6 +83,7 @@ FAMILIES = {
         TruncatedNormal,
         Uniform,
         Multinomial,
+        Dirichlet,
         Truncated,
         Censored,
         Regression,

@@ -86,9 +86,7 @@ class Component(ABC):
     # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
     # If not, the M-step is one step of many (ECM), unless it is numeric anyway
     sufficient: ClassVar[bool] = True
-    # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
-    # If not, the M-step is one step of many (ECM), unless it is numeric anyway
-    sufficient: ClassVar[bool] = True
+    guarded: ClassVar[bool] = False  # has a family on the pass ``linear`` a guard, of one number?
     mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
@@ -435,7 +433,7 @@ class Component(ABC):
         return float(np.sum(guard.n * log_det - 0.5 * np.einsum("kij,jl,kil->k", b, guard.second, b)))
 
     def guard_score(self, params: dict, guard: Guard) -> tuple[np.ndarray, np.ndarray]:
-        """Gradient of `guard_value` in the kernel's a and b."""
+        """Gradient of `guard_value` in the kernel's a and b; families on the pass ``linear`` state `guard_curvature` too."""
         a, b = map(np.ascontiguousarray, self.kernel_arguments(params))
         second = np.ascontiguousarray(np.broadcast_to(guard.second, b.shape))
         return score_of(self.kernel)(a, b, np.full(len(a), guard.n), np.zeros_like(a), second)

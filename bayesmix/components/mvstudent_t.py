@@ -277,7 +277,7 @@ class MvStudentT(Component):
 
     def m_step(self, params, statistics, guard=None):
         """Weighted means, scale matrices as the structure has them, and nu; a component without rows keeps what it had."""
-        _, n, first, second = statistics
+        n, first, second = statistics.n, statistics.first, statistics.second
         d, weight = params["mu"].shape[1], first[:, -1]
         mean, scatter = recentre(params["mu"], Statistics(np.nan, weight, first[:, :d], second))
         expanded = guard is None and self.letters in BY_ITSELF  # scale over the sum of r u: Kent, Tyler & Vardi (1994)
@@ -319,7 +319,7 @@ class MvStudentT(Component):
             params = self.from_vector(start + unit * vector, k, d)
             try:
                 found, a, b = statistics_at(params)
-                value, d_a, d_b = found.log_likelihood, *score(a, b, *found[1:])
+                value, d_a, d_b = found.log_likelihood, *score(a, b, *found[1:4])
                 if guard is not None:
                     of_a, of_b = self.guard_score(params, guard)
                     value, d_a, d_b = value + self.guard_value(params, guard), d_a + of_a, d_b + of_b

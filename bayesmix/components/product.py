@@ -12,6 +12,7 @@ from ..likelihood.generate import Formula
 from ..likelihood.joined import Joined, Segment
 from ..priors import Priors, prefix
 from .base import Component, Guard, Rows, Statistics
+from .dirichlet import as_family
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ class Product(Component):
             if component.numeric:
                 shapes.append((1,) if component.formula.spreads[0] is not None else ())
             else:
-                shapes.append({"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel])
+                shapes.append({"diagonal": (d,), "full": (d, d), "linear": (1,) * component.guarded}[component.kernel])
         return shapes
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -661,6 +662,7 @@ def _part(name: str, value) -> Part:
     if isinstance(value, tuple) and len(value) == 2:
         value, columns = value
         columns = (columns,) if isinstance(columns, str | int) else tuple(columns)
+    value = as_family(value)
     if isinstance(value, type) and issubclass(value, Component):
         raise TypeError(f"part {name} is the class {value.__name__}; call it: {name}=bm.{value.__name__}().")
     if not isinstance(value, Component):

@@ -14,6 +14,7 @@ from ..likelihood.kinds import Kinds
 from ..priors import Priors, clusters_called, prefix
 from ..weight_priors import Dirichlet
 from .base import Component, Guard, Rows, Statistics
+from .dirichlet import as_family
 from .mvnormal import MvNormal
 from .product import Product, join_guards, segment_of, split_guard
 from .univariate import Univariate
@@ -826,7 +827,7 @@ def _guard_shape(component, n_features: int) -> tuple:
     if component.numeric:
         return (1,) if component.formula.spreads[0] is not None else ()
     d = n_features
-    return {"diagonal": (d,), "full": (d, d), "linear": ()}[component.kernel]
+    return {"diagonal": (d,), "full": (d, d), "linear": (1,) * component.guarded}[component.kernel]
 
 
 def _thinness(component, params: dict, whole: Guard) -> float:
@@ -919,13 +920,18 @@ def _check_member(k: int, member) -> None:
         raise TypeError(f"component {k} must be a family such as bm.Normal(), but it is {member!r}.")
     if isinstance(member, Heterogeneous):
         raise TypeError(f"component {k} is a list of families itself; name its members here.")
+    if not member.numeric and not member.sufficient:
+        raise TypeError(
+            f"component {k}, {member}, makes a pass of its own, which lists of families do not take; use bm.MvNormal() in "
+            "its place."
+        )
     if member.alternatives() != (member,):
         raise ValueError(f"component {k}, {member}, stands for several families; a component is of one.")
 
 
 def from_list(members, n_components) -> tuple[Component, int]:
     """What a list of families stands for, and how many components it has: of equal ones the family itself."""
-    members = tuple(members)
+    members = tuple(as_family(member) for member in members)
     if not members:
         raise TypeError(
             "the list of components is empty; give a family for each, for example [bm.Normal(), bm.Uniform()]."

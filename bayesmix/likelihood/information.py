@@ -138,7 +138,7 @@ def _view_of(component, params, a, b, second):
         return _Product(component, params, a, b, second)
     if component.numeric:
         return _Formula(component, params, a, second)
-    return _Linear(a, b) if component.kernel == "linear" else _Gaussian(a, b)
+    return _Linear(component, params, a, b) if component.kernel == "linear" else _Gaussian(a, b)
 
 
 class _Formula:
@@ -443,7 +443,8 @@ class _Student:
 class _Linear:
     """Exponential families: phi_k = (log pi_k, eta, A), and the scores are (1, T, -1)."""
 
-    def __init__(self, eta, log_partition):
+    def __init__(self, component, params, eta, log_partition):
+        self.component, self.params = component, params
         self.eta, self.log_partition = np.maximum(eta, -1e300), log_partition  # 0 times -inf counts as 0
         self.size = 2 + eta.shape[1]
 
@@ -454,12 +455,20 @@ class _Linear:
         return self.eta @ t - self.log_partition[:, None], scores
 
     def with_guard(self, gradient, guard):
-        """Such families have no guard."""
+        """Add the gradient of the guard, where there is one."""
+        if guard is None:
+            return gradient
+        gradient = gradient.copy()
+        gradient[:, 1:-1] += self.component.guard_score(self.params, guard)[0]
         return gradient
 
     def complete_hessian(self, gradient, guard):
-        """None: the log density is linear in eta and A."""
-        return 0.0
+        """That of the guard alone: the log density is linear in eta and A."""
+        if guard is None:
+            return 0.0
+        hessian = np.zeros((len(self.eta), self.size, self.size))
+        hessian[:, 1:-1, 1:-1] = self.component.guard_curvature(self.params, guard)
+        return hessian
 
     def in_arguments(self, gradient):
         """The gradient in eta and A as it is."""
