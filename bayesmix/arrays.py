@@ -64,6 +64,8 @@ class Data:
         How often each row counts; None when every row counts once.
     given : tuple
         Names of the columns that components condition on (`bayesmix.components.base`), which are no features.
+    units : Units or None
+        Which rows share a component, and which come from a known one (`bayesmix.units`).
     """
 
     values: np.ndarray
@@ -72,6 +74,7 @@ class Data:
     obs: np.ndarray
     weights: np.ndarray | None = None
     given: tuple = ()
+    units: Any = None
 
     @property
     def n_obs(self) -> int:
@@ -122,7 +125,9 @@ class Data:
     def take(self, rows: np.ndarray) -> "Data":
         """Make the data of some rows only, given by their positions."""
         weights = None if self.weights is None else self.weights[rows]
-        return replace(self, values=np.ascontiguousarray(self.values[rows]), obs=self.obs[rows], weights=weights)
+        units = None if self.units is None else self.units.take(rows)
+        values = np.ascontiguousarray(self.values[rows])
+        return replace(self, values=values, obs=self.obs[rows], weights=weights, units=units)
 
     def copied(self) -> "Data":
         """Make a copy that no later change of the input reaches."""
@@ -896,7 +901,8 @@ def namespace(*arrays: Any) -> Any:
 
     All have ``exp, expm1, log, log1p, sqrt, sin, cos, abs, floor, where, equal, isnan, gammaln, digamma, log_ndtr,
     log_gammainc, log_gammaincc, log_i0e, log1mexpexp, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and SciPy's
-    meaning and broadcasting, so that a formula is written once; arrays have ``sum, max, logsumexp, softmax, cholesky, inverse_lower, diagonal, matvec`` besides.
+    meaning and broadcasting, so that a formula is written once; arrays have ``sum, max, logsumexp, softmax, cholesky,
+    inverse_lower, diagonal, matvec`` besides.
     ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``, ``log1mexpexp(x)`` is log(1 - exp(-exp(x))). Symbols,
     `bayesmix.expressions`, are told from arrays too.
     PyTensor is imported only if somebody already has.
@@ -921,12 +927,12 @@ class _SharedFormulas:
     """Functions written once, in terms of those that a namespace supplies."""
 
     exp: Any
+    expm1: Any
     log: Any
     log1p: Any
     where: Any
     abs: Any
     sum: Any
-    expm1: Any
     max: Any
     squeeze: Any
     equal: Any
@@ -956,16 +962,16 @@ class _SharedFormulas:
         skip = self.equal(x, 0) & ((y <= -1) | (y >= np.inf))
         return x * self.log1p(self.where(skip, 0.0, y))
 
-    def logaddexp(self, x: Any, y: Any) -> Any:
-        """``log(exp(x) + exp(y))``; -inf where both are."""
-        larger = self.where(x < y, y, x)
-        apart = self.where(larger > -np.inf, -self.abs(x - y), 0.0)
-        return self.where(larger > -np.inf, larger + self.log1p(self.exp(apart)), -np.inf)
     def log1mexpexp(self, x: Any) -> Any:
         """``log(1 - exp(-exp(x)))``: about x where that is small, and about 0 where it is large."""
         small = x < -35.0
         return self.where(small, x, self.log(-self.expm1(-self.exp(self.where(small, 0.0, x)))))
 
+    def logaddexp(self, x: Any, y: Any) -> Any:
+        """``log(exp(x) + exp(y))``; -inf where both are."""
+        larger = self.where(x < y, y, x)
+        apart = self.where(larger > -np.inf, -self.abs(x - y), 0.0)
+        return self.where(larger > -np.inf, larger + self.log1p(self.exp(apart)), -np.inf)
 
     def matvec(self, matrix: Any, x: Any) -> Any:
         """Matrices (..., i, j) times vectors (..., j), broadcast over the leading axes."""
@@ -1034,11 +1040,6 @@ class NumpyNamespace(_SharedFormulas):
         return log_ndtr(x)
 
     @staticmethod
-    @np.errstate(all="ignore")
-    def log_i0e(x: Any) -> Any:
-        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
-        from scipy.special import i0e
-    @staticmethod
     def log_gammainc(a: Any, x: Any) -> Any:
         """Logarithm of the lower regularised incomplete gamma function, a and x > 0."""
         return expressions.NUMPY_OF["log_gammainc"](a, x)
@@ -1048,6 +1049,11 @@ class NumpyNamespace(_SharedFormulas):
         """Logarithm of the upper regularised incomplete gamma function, a and x > 0."""
         return expressions.NUMPY_OF["log_gammaincc"](a, x)
 
+    @staticmethod
+    @np.errstate(all="ignore")
+    def log_i0e(x: Any) -> Any:
+        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
+        from scipy.special import i0e
 
         return np.log(i0e(x))
 
@@ -1103,11 +1109,6 @@ class _PytensorNamespace(_SharedFormulas):
         below = pt.log(0.5 * pt.erfcx(-low * root)) - 0.5 * low**2
         return pt.where(x < -1.0, below, pt.log1p(-0.5 * pt.erfc(high * root)))
 
-    def log_i0e(self, x: Any) -> Any:
-        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
-        return self._pt.log(self._pt.ive(0, x))
-
-    def cholesky(self, a: Any) -> Any:
     def log_gammainc(self, a: Any, x: Any) -> Any:
         """Logarithm of the lower regularised incomplete gamma function, as far as it does not underflow."""
         return self._pt.log(self._pt.gammainc(a, x))
@@ -1116,6 +1117,11 @@ class _PytensorNamespace(_SharedFormulas):
         """Logarithm of the upper regularised incomplete gamma function, as far as it does not underflow."""
         return self._pt.log(self._pt.gammaincc(a, x))
 
+    def log_i0e(self, x: Any) -> Any:
+        """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
+        return self._pt.log(self._pt.ive(0, x))
+
+    def cholesky(self, a: Any) -> Any:
         """Lower Cholesky factors of matrices (..., i, i); NaN where a matrix is not positive definite."""
         return self._linalg.cholesky(self._pt.as_tensor_variable(a), lower=True)
 

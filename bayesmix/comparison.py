@@ -385,7 +385,7 @@ def _elpd(fits):
                 notes.append(f"{name} has no elpd, which needs draws; its BIC, AIC and ICL are in the diagnostics.")
         elif not np.all(np.isfinite(fit.tree["log_likelihood/x"].values)):
             notes.append(f"{name} has no elpd: under some of its draws a row is impossible (log density -inf).")
-        elif fit.tree["log_likelihood/x"].sizes["obs"] < 2:
+        elif fit.tree["log_likelihood/x"].shape[-1] < 2:
             notes.append(f"{name} has no elpd: there is one row only.")
         else:
             found[name], bases[name] = leave_one_out(fit)

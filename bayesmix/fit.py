@@ -9,8 +9,10 @@ import xarray as xr
 from . import prediction
 from .arrays import Data, as_data
 from .likelihood import formula
+from .likelihood.units import responsibilities as units_responsibilities
 from .mixture import Mixture
 from .randomness import generator
+from .units import UNKNOWN, Units, n_units, with_units, without_columns
 
 POINTWISE_CELLS = 5e7  # of group log_likelihood (400 MB): beyond, it holds evenly spaced draws only
 PREDICTIVE_DRAWS = 200  # replicated data sets kept in group posterior_predictive
@@ -21,7 +23,7 @@ class Fit:
     """A fitted mixture: the specification and everything that an engine found, in one tree.
 
     ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
-    ``sample_stats``, ``log_likelihood`` (one number per row; of large data at evenly spaced draws), ``log_prior`` where the
+    ``sample_stats``, ``log_likelihood`` (one number per row, or per group of rows; of large data at evenly spaced draws), ``log_prior`` where the
     priors have a formula,
     ``posterior_predictive``, ``observed_data``, ``constant_data`` and ``labels`` (the permutation applied to each
     draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
@@ -101,6 +103,7 @@ class Fit:
             "feature_names": _labels(data.feature),
             "given_names": _labels(data.given),
             "named_features": int(data.named),
+            "label_names": json.dumps([] if data.units is None else list(data.units.label_names)),
             "mixture": json.dumps(mixture.to_dict()),
             "created_by": f"bayesmix {__version__}",
         }
@@ -198,7 +201,8 @@ class Fit:
         given = tuple(json.loads(self.tree.attrs.get("given_names", "[]")))
         if given:
             values = np.concatenate([values, constants["given"].values], axis=1)
-        return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights, given)
+        units = units_of(constants, tuple(json.loads(self.tree.attrs.get("label_names", "[]"))))
+        return Data(values, feature, bool(self.tree.attrs["named_features"]), x["obs"].values, weights, given, units)
 
     @property
     def n_obs(self) -> int:
@@ -209,6 +213,17 @@ class Fit:
     def total_weight(self) -> float:
         """Sum of the weights of the rows that were fitted; their number when there are none."""
         return float(self.tree.attrs.get("total_weight", self.data.total_weight))
+
+    @property
+    def n_units(self) -> float:
+        """Number of groups that were fitted, by weight, where rows were grouped; else `total_weight`."""
+        data = self.data
+        return n_units(data) if data.units is not None else self.total_weight
+
+    @property
+    def label_names(self) -> tuple:
+        """Names of components 0, 1, ... where known labels were given as text; otherwise empty."""
+        return tuple(json.loads(self.tree.attrs.get("label_names", "[]")))
 
     @property
     def why_no_data(self) -> str:
@@ -286,7 +301,8 @@ class Fit:
         if "log_likelihood" not in self.tree.children:
             why = self.tree.attrs.get("derived", self.why_no_data).rstrip(".")
             raise ValueError(f"there is no log-likelihood of this fit: {why}.")
-        return float(self.tree["log_likelihood"].dataset["x"].sum("obs").mean())
+        pointwise = self.tree["log_likelihood"].dataset["x"]
+        return float(pointwise.sum(set(pointwise.dims) - {"chain", "draw"}).mean())
 
     @property
     def n_parameters(self) -> int:
@@ -301,9 +317,12 @@ class Fit:
 
     @property
     def bic(self) -> float:
-        """Bayesian information criterion -2 L + p log n, n the total weight of the rows; smaller is better (EM)."""
+        """Bayesian information criterion -2 L + p log n, n the total weight of the rows; smaller is better (EM).
+
+        Where rows are grouped n is that of the groups, which are what is independent.
+        """
         self._need_em("bic")
-        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.total_weight))
+        return -2.0 * self.log_likelihood + self.n_parameters * float(np.log(self.n_units))
 
     @property
     def aic(self) -> float:
@@ -313,7 +332,7 @@ class Fit:
 
     @property
     def icl(self) -> float:
-        """Integrated completed likelihood: BIC - 2 sum log r of each row's most likely component (EM).
+        """Integrated completed likelihood: BIC - 2 sum log r of each row's, or group's, most likely component (EM).
 
         Biernacki, Celeux & Govaert (2000); smaller is better, as for BIC.
         """
@@ -322,7 +341,10 @@ class Fit:
         if data.n_obs == 0:
             raise ValueError(f"icl needs the responsibilities of all rows, but {self.why_no_data}.")
         largest = np.asarray(self.responsibilities(data)).max(axis=1)
-        weights = 1.0 if data.weights is None else data.weights
+        weights = np.ones(data.n_obs) if data.weights is None else data.weights
+        if data.units is not None:
+            first = data.units.first_rows
+            largest, weights = largest[first], weights[first]
         return self.bic - 2.0 * float(np.sum(weights * np.log(largest)))
 
     def _need_em(self, what):
@@ -489,16 +511,41 @@ class Fit:
         made = self.mixture.component.read_rows(data, needs_response=False)
         return self._rows(data) if made is None else made
 
-    def responsibilities(self, x, interval: float | None = None):
+    def responsibilities(self, x=None, interval: float | None = None, *, labels=None, group=None):
         """Probability that each row comes from each component; averaged over the draws of a posterior.
 
-        Parameters are those of `logpdf`; the result has dims (obs, cluster).
-        """
-        return prediction.over_rows(self, self._rows(x), _responsibilities, ("obs", "cluster"), interval)
+        Parameters
+        ----------
+        x : array_like, data frame or xarray object, optional
+            Rows, as for `logpdf`; the rows of the fit, with their groups and known labels, if not given.
+        interval : float, optional
+            Probability of an equal-tailed interval over the draws.
+        labels, group : array_like (obs,) or str, optional
+            Known components of these rows, and groups whose rows share a component, as for `bayesmix.em`.
 
-    def classify(self, x) -> xr.DataArray:
-        """Most probable component of each row, (obs,)."""
-        responsibilities = xr.DataArray(self.responsibilities(x))
+        Returns
+        -------
+        xarray.DataArray (obs, cluster), or xarray.Dataset as in `logpdf`
+            All rows of a group have the same.
+        """
+        rows = self._rows_of_units(x, labels, group)
+        if rows.units is None:
+            return prediction.over_rows(self, rows, _responsibilities, ("obs", "cluster"), interval)
+        return prediction.over_rows(self, rows, units_responsibilities, ("obs", "cluster"), interval, by_units=True)
+
+    def _rows_of_units(self, x, labels, group) -> Data:
+        """Rows with what is known of their components."""
+        if x is None:
+            if self.data.n_obs == 0:
+                raise ValueError(f"there are no rows: {self.why_no_data}.")
+            x = self.data
+        if labels is not None or group is not None:
+            x, (labels, group) = without_columns(x, labels, group)
+        return with_units(self._rows(x), labels, group, self.mixture.n_components)
+
+    def classify(self, x=None, *, labels=None, group=None) -> xr.DataArray:
+        """Most probable component of each row, (obs,); parameters are those of `responsibilities`."""
+        responsibilities = xr.DataArray(self.responsibilities(x, labels=labels, group=group))
         return responsibilities.argmax("cluster").rename("cluster")
 
     def impute(
@@ -744,7 +791,24 @@ def constant_data(data: Data) -> xr.Dataset | None:
         found["row_weights"] = ("obs", data.weights)
     if data.given:
         found["given"] = (("obs", "given_column"), data.values[:, data.n_features :])
+    if data.units is not None:
+        if data.units.grouped:
+            found["group"] = ("obs", data.units.names[data.units.group])
+        if len(data.units.labelled):
+            found["known_label"] = ("obs", data.units.known)
     return xr.Dataset(found, coords={"obs": data.obs}) if found else None
+
+
+def units_of(constants, label_names: tuple) -> Units | None:
+    """Groups and known labels of rows, from group ``constant_data``."""
+    if "group" not in constants and "known_label" not in constants:
+        return None
+    n_obs = constants["obs"].size
+    names, group = None, np.arange(n_obs)
+    if "group" in constants:
+        names, group = np.unique(constants["group"].values, return_inverse=True)
+    known = constants["known_label"].values if "known_label" in constants else np.full(n_obs, UNKNOWN)
+    return Units(group.ravel(), known, names is not None, names, label_names)
 
 
 def _labels(names) -> str:
@@ -786,8 +850,11 @@ def _add_pointwise(fit: Fit, data: Data, rng: np.random.Generator) -> None:
     rows = prediction.log_likelihood_of_draws(
         fit.mixture, data, {name: value[:, kept] for name, value in draws.items()}
     )
-    coords = {"chain": np.arange(chains), "draw": kept, "obs": data.obs}
-    fit.tree["log_likelihood"] = xr.Dataset({"x": (("chain", "draw", "obs"), rows)}, coords=coords)
+    name, labels = ("obs", data.obs)
+    if data.units is not None and data.units.grouped:
+        name, labels = "group", data.units.names[np.unique(data.units.group)]
+    coords = {"chain": np.arange(chains), "draw": kept, name: labels}
+    fit.tree["log_likelihood"] = xr.Dataset({"x": (("chain", "draw", name), rows)}, coords=coords)
     fit.tree["posterior_predictive"] = prediction.posterior_predictive(fit, data, draws, PREDICTIVE_DRAWS, rng)
     if fit.has_draws and "point" not in fit.tree.children and "sample_stats/K_plus" not in fit._paths:
         _add_occupied(fit, data, draws, rng)

@@ -10,6 +10,7 @@ from .arrays import Data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
 from .components.varied import Heterogeneous
 from .priors import Priors, from_plain, to_plain
+from .units import with_units, without_columns
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
 
 
@@ -102,7 +103,7 @@ class Mixture:
         """Number of components; None where it is random (`MFM`)."""
         return self.n_components if self.weights.fixed_n_components else None
 
-    def check(self, data, weights=None) -> Data:
+    def check(self, data, weights=None, labels=None, group=None) -> Data:
         """Read the data and check that this mixture can describe them.
 
         Parameters
@@ -111,6 +112,8 @@ class Mixture:
             Rows of observations; see `bayesmix.em`.
         weights : array_like, shape (obs,), optional
             Weight of each row.
+        labels, group : array_like, shape (obs,), or str, optional
+            Known components, and rows that share one; see `bayesmix.em`.
 
         Returns
         -------
@@ -122,9 +125,11 @@ class Mixture:
         TypeError, ValueError
             If the data cannot be read, or do not suit the family or its priors.
         """
+        if labels is not None or group is not None:
+            data, (labels, group) = without_columns(data, labels, group)
         if not isinstance(data, Data):
             data = self.component.read(data, weights)
-        checked = self.component.arrange(data)
+        checked = with_units(self.component.arrange(data), labels, group, self.n_components)
         check_missing(checked, self.component)
         needed, rows = self.stated_n_components or 1, checked.observed()  # a largest K needs no rows behind it
         check_enough_rows(rows, needed)
@@ -160,7 +165,7 @@ class Mixture:
         priors = self.resolved(checked).component.priors(checked, self.stated_n_components)
         return Priors({"weights": self.weights, **priors}, priors.notes)
 
-    def to_pymc(self, data, weights=None):
+    def to_pymc(self, data, weights=None, labels=None):
         """Write the mixture and its priors as an ordinary PyMC model, to extend and to sample with `pm.sample`.
 
         The likelihood is one observed variable ``x`` with one log-likelihood per row, so that pointwise
@@ -172,6 +177,8 @@ class Mixture:
             Rows of observations.
         weights : array_like, shape (obs,), optional
             Weight of each row: its log-likelihood is multiplied by it.
+        labels : array_like, shape (obs,), or str, optional
+            Known components, as for `bayesmix.em`.
 
         Returns
         -------
@@ -179,7 +186,7 @@ class Mixture:
         """
         from .model import to_pymc
 
-        checked = self.check(data, weights)
+        checked = self.check(data, weights, labels)
         return to_pymc(self.resolved(checked), checked)
 
     # -- persistence -----------------------------------------------------------------------------------------------------

@@ -45,6 +45,14 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     component = mixture.component
     values, dims = observed(mixture, data)
     row_weights = data.weights
+    if data.units is not None and data.units.grouped:
+        raise ValueError(
+            "groups of rows have one log-likelihood for each group, which an observed variable of PyMC with one for each row cannot "
+            "have; bm.nuts, bm.laplace and bm.advi take group=."
+        )
+    wrong = None if data.units is None else (data.units.known[:, None] >= 0) & (
+        data.units.known[:, None] != np.arange(mixture.n_components)
+    )
     missing = np.isnan(data.modelled) if data.missing else None
     given = data.values[:, data.n_features :]
 
@@ -57,7 +65,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
             x = value if component.multivariate else value[:, None]
             x = pt.concatenate([x, given], axis=1) if data.given else x
             own = dict(zip(names, arguments, strict=True))
-            rows = formula.log_likelihood(component, x, pt.log(weights), own, missing)
+            log_weights = pt.log(weights) if wrong is None else pt.where(wrong, -np.inf, pt.log(weights))
+            rows = formula.log_likelihood(component, x, log_weights, own, missing)
             return rows if row_weights is None else rows * row_weights
 
         def random(weights, *arguments_and_size):
@@ -84,10 +93,11 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
 
     The rows are shared variables ``rows`` and ``row_weights``, so that a minibatch can stand in for them.
     """
+    from .likelihood.likelihood import Likelihood
     from .likelihood.op import MixtureLogLikelihood
 
-    seen = data.observed()
-    rows = mixture.component.rows(seen)
+    likelihood = Likelihood(mixture.component, data, mixture.n_components, look_for_repetitions=False)
+    rows = likelihood.rows
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_sampled(mixture.n_components)
         _, (a, b) = _parameters(mixture, data)
@@ -95,7 +105,7 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
         model.register_data_var(x)
         row_weights = pm.Data("row_weights", rows.weights)
         log_base_measure = pm.Data("log_base_measure", rows.log_base_measure)
-        run = MixtureLogLikelihood(mixture.component.kernel_for(seen.missing))
+        run = MixtureLogLikelihood(likelihood.kernel)
         fused: Any = run(x, row_weights, pt.log(weights), a, b)
         pm.Potential("log_likelihood", fused[0] + log_base_measure)
     return model

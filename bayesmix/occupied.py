@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays import Data
-from .likelihood import formula
+from .likelihood.units import n_needed, responsibilities
 from .prediction import CELLS, choose, with_row_axis
 
 OCCUPIED_CELLS = 1e8  # draws x rows x components x features, some ten seconds; beyond, only evenly spaced draws
@@ -37,7 +37,10 @@ def count_occupied(mixture, data: Data, draws: dict, rng: np.random.Generator) -
     lead, k = draws["weights"].shape[:2], mixture.n_components
     flat = {name: value.reshape(lead[0] * lead[1], *value.shape[2:]) for name, value in draws.items()}
     log_weights, params = with_row_axis(flat)
-    rows = rng.permutation(data.n_obs if data.weights is None else np.flatnonzero(data.weights > 0))
+    rows = np.arange(data.n_obs) if data.weights is None else np.flatnonzero(data.weights > 0)
+    if data.units is not None and data.units.grouped:  # one row stands for its group
+        rows = np.intersect1d(rows, data.units.first_rows)
+    rows = rng.permutation(rows)
     seen = flat["weights"] <= 0  # what cannot be occupied need not be looked for
     empty_for_ever = seen.sum(axis=1)
     kept = np.ones(lead[1], dtype=bool)
@@ -53,11 +56,11 @@ def count_occupied(mixture, data: Data, draws: dict, rng: np.random.Generator) -
         if len(active) == 0:
             break
         block = rows[begin : begin + n_rows]
-        step = max(1, CELLS // (len(block) * k * data.n_features))
+        step = max(1, CELLS // (n_needed(data, block) * k * data.n_features))
         for first in range(0, len(active), step):
             part = active[first : first + step]
             inside = {name: value[part] for name, value in params.items()}
-            r = formula.responsibilities(mixture.component, data.values[block], log_weights[part], inside)
+            r = responsibilities(mixture.component, data, log_weights[part], inside, block)
             seen[part] |= _drawn(r, None if data.weights is None else data.weights[block], rng)
         begin += len(block)
         n_rows = min(2 * n_rows, max(FIRST_ROWS, CELLS // (k * data.n_features)))

@@ -25,10 +25,11 @@ def with_row_axis(draws: dict) -> tuple[np.ndarray, dict]:
     return formula.log_of_weights(expanded.pop("weights")), expanded
 
 
-def over_rows(fit, rows: Data, function, dims, interval, average=np.mean, most_draws=None):
+def over_rows(fit, rows: Data, function, dims, interval, average=np.mean, most_draws=None, by_units=False):
     """Apply function(component, x, log_weights, params) to all rows at all draws, and average over the draws.
 
-    With `most_draws` only so many draws are used, evenly spaced.
+    With `most_draws` only so many draws are used, evenly spaced. With `by_units` x is not an array but the `Data` of whole
+    units.
     """
     component, draws = fit.mixture.component, fit.draws
     tails = _tails(interval)
@@ -41,8 +42,13 @@ def over_rows(fit, rows: Data, function, dims, interval, average=np.mean, most_d
     per_row = max(1, spread["weights"].size * (rows.n_features**2 if component.multivariate else 1))
     step = max(1, CELLS // per_row)
     estimate, lower, upper = [], [], []
-    for begin in range(0, rows.n_obs, step):
-        x = rows.values[begin : begin + step]
+    order = np.arange(rows.n_obs)
+    pieces = [order[begin : begin + step] for begin in range(0, rows.n_obs, step)]
+    if by_units:
+        order = np.argsort(rows.units.group, kind="stable")
+        pieces = whole_units(rows.units.group[order], order, step)
+    for piece in pieces:
+        x = rows.take(piece) if by_units else rows.values[piece[0] : piece[-1] + 1]
         values = function(component, x, log_weights, params)
         estimate.append(average(values, axis=0))
         if tails:
@@ -55,7 +61,16 @@ def over_rows(fit, rows: Data, function, dims, interval, average=np.mean, most_d
     if "cluster" in dims:
         coords["cluster"] = np.arange(fit.mixture.n_components)
     parts = [np.concatenate(part) if part else np.empty((0,) * len(dims)) for part in (estimate, lower, upper)]
+    if by_units:
+        parts = [part[np.argsort(order)] if len(part) else part for part in parts]
     return _labelled(parts, dims, coords, interval)
+
+
+def whole_units(group: np.ndarray, order: np.ndarray, step: int) -> list[np.ndarray]:
+    """Positions of rows in pieces of whole units, of about `step` rows; group (obs,) in order, `order` their positions."""
+    begins = np.flatnonzero(np.diff(group, prepend=-1))
+    edges = np.unique([begins[np.searchsorted(begins, at, side="right") - 1] for at in range(0, len(group), step)])
+    return np.split(order, edges[1:])
 
 
 def _draws_for_interval(fit, draws, interval):
@@ -269,12 +284,17 @@ def choose(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
-    """Pointwise log-likelihood times row weight, (chain, draw, obs), from draws (chain, draw, cluster, ...)."""
+    """Pointwise log-likelihood times row weight, (chain, draw, obs), from draws (chain, draw, cluster, ...).
+
+    Of groups of rows that of the groups, in order: (chain, draw, group).
+    """
     from .likelihood.pointwise import has_summaries, summaries
 
     chains, length = draws["weights"].shape[:2]
     flat = {name: value.reshape(chains * length, *value.shape[2:]) for name, value in draws.items()}
     log_weights, params = with_row_axis(flat)
+    if data.units is not None:
+        return _of_units(mixture, data, log_weights, params).reshape(chains, length, -1)
     rows = np.empty((chains * length, data.n_obs))
     if has_summaries(mixture.component) and not data.missing:
         for row, (found, _, _) in zip(rows, summaries(mixture.component, data.values, flat), strict=True):
@@ -290,6 +310,27 @@ def log_likelihood_of_draws(mixture, data: Data, draws: dict) -> np.ndarray:
             x = data.values[first : first + block]
             rows[part, first : first + block] = formula.log_likelihood(mixture.component, x, log_weights[part], at)
     return _weighted(rows, data).reshape(chains, length, data.n_obs)
+
+
+def _of_units(mixture, data: Data, log_weights, params) -> np.ndarray:
+    """Log-likelihood times weight of every unit, (draw, unit), in pieces of whole units."""
+    from .likelihood.units import log_likelihood
+
+    per_row, n_draws = mixture.n_components * data.n_features, len(log_weights)
+    order = np.argsort(data.units.group, kind="stable")
+    found = []
+    for piece in whole_units(data.units.group[order], order, max(1, CELLS // per_row)):
+        part = data.take(piece)
+        step = max(1, CELLS // (part.n_obs * per_row))
+        values = [
+            log_likelihood(
+                mixture.component, part, log_weights[i : i + step], {n: v[i : i + step] for n, v in params.items()}
+            )
+            for i in range(0, n_draws, step)
+        ]
+        weighted = part.take(part.units.first_rows)
+        found.append(_weighted(np.concatenate(values), weighted))
+    return np.concatenate(found, axis=1)
 
 
 def _weighted(rows, data):
@@ -315,6 +356,8 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
     for chain, i in np.ndindex(*values.shape[:2]):
         at = {name: value[chain, kept[i]] for name, value in draws.items()}
         labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
+        if data.units is not None and data.units.grouped:
+            labels = labels[data.units.group]  # one for each group
         own = {name: value for name, value in at.items() if name != "weights"}
         for begin in range(0, data.n_obs, SAMPLE_ROWS):  # each row takes parameters of its own: only so many at a time
             part = slice(begin, begin + SAMPLE_ROWS)

@@ -22,8 +22,10 @@ from .labels import (
 from .likelihood import formula
 from .likelihood.likelihood import Likelihood
 from .likelihood.pointwise import has_summaries, summaries
+from .likelihood.units import n_needed, responsibilities
 from .prediction import CELLS, with_row_axis
 from .priors import POSITIVE
+from .units import exchangeable
 
 MARGIN_UNITS = {
     "ecr": "share of rows",
@@ -157,13 +159,13 @@ def _raw_draws(fit):
 
 def _responsibilities(fit, flat, rows: slice | np.ndarray = slice(None)):
     """Yield (slice of draws, responsibilities (draws, obs, cluster)) in pieces that fit into memory."""
-    x, k = fit.data.values[rows], fit.mixture.n_components
+    data, k = fit.data, fit.mixture.n_components
     log_weights, params = with_row_axis(flat)
-    step = max(1, CELLS // max(1, len(x) * k * x.shape[1]))
+    step = max(1, CELLS // max(1, n_needed(data, rows) * k * data.values.shape[1]))
     for begin in range(0, len(log_weights), step):
         part = slice(begin, begin + step)
         inside = {name: value[part] for name, value in params.items()}
-        yield part, formula.responsibilities(fit.mixture.component, x, log_weights[part], inside)
+        yield part, responsibilities(fit.mixture.component, data, log_weights[part], inside, rows)
 
 
 def _rows_for_labels(data) -> np.ndarray:
@@ -188,7 +190,8 @@ def _allocations(fit, flat, rows, keep):
     n_draws, k = flat["weights"].shape
     allocations, entropy = np.empty((n_draws, len(rows)), dtype=np.int16), np.empty(n_draws)
     whole = np.empty((n_draws, len(rows), k), dtype=np.float32) if keep else None
-    if whole is None and has_summaries(fit.mixture.component) and not fit.data.missing:
+    plain = not fit.data.missing and fit.data.units is None
+    if whole is None and has_summaries(fit.mixture.component) and plain:
         for i, (_, found, nats) in enumerate(summaries(fit.mixture.component, fit.data.values[rows], flat)):
             allocations[i], entropy[i] = found, nats
         return allocations, entropy, None
@@ -203,7 +206,7 @@ def _allocations(fit, flat, rows, keep):
 def _match(fit, flat, rows, allocations, whole, total, algorithm, by):
     """Permutations of all draws, and how clear the allocations make the labels: a margin as share of rows or nats."""
     k, best = fit.mixture.n_components, int(np.argmax(total))
-    groups = fit.mixture.component.exchangeable(k)
+    groups = exchangeable(fit.mixture.component, k, fit.data)
     aligned = ecr(allocations, k, pivot=allocations[best], groups=groups)
     if algorithm == "stephens":
         found = _after(aligned, stephens(apply_permutation(whole, aligned.permutation, axis=2), groups=groups))
@@ -287,7 +290,7 @@ def _opinions(fit, flat, rows, found, total) -> np.ndarray:
     some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
     allocations, _, r = _allocations(fit, some, rows, keep=True)
     numbers = _numbers(fit.mixture.component, some)
-    groups = fit.mixture.component.exchangeable(k)
+    groups = exchangeable(fit.mixture.component, k, fit.data)
     said = {
         "ecr": ecr(allocations, k, groups=groups),
         "stephens": stephens(r, groups=groups),

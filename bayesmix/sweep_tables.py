@@ -145,7 +145,7 @@ def _add_elpd(table, fits) -> None:
             if key[0] != engine or fit.engine in MAXIMUM or not fit.has_draws:
                 continue
             pointwise = fit.tree["log_likelihood/x"]
-            if pointwise.sizes["obs"] > 1 and np.all(np.isfinite(pointwise.values)):
+            if pointwise.shape[-1] > 1 and np.all(np.isfinite(pointwise.values)):
                 found[key], _ = leave_one_out(fit)
         for key, loo in found.items():
             k = np.asarray(loo.pareto_k)

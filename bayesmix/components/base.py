@@ -50,6 +50,12 @@ class Statistics(NamedTuple):
     n: np.ndarray  # (cluster,) expected number of rows, sum of weighted responsibilities
     first: np.ndarray  # (cluster, ...) expected first statistics
     second: np.ndarray  # (cluster, ...) expected second statistics
+    members: np.ndarray = np.empty(0)  # (cluster,) expected number of groups of rows; size 0: every row is one
+
+    @property
+    def allocated(self) -> np.ndarray:
+        """What the weights are estimated from, (cluster,): expected groups, or rows."""
+        return self.members if self.members.size else self.n
 
 
 class Rows(NamedTuple):
@@ -217,10 +223,6 @@ class Component(ABC):
     def cdf(self, x, params: dict):
         """Probability of a value <= x under each component, shapes as in `log_density`; NumPy only."""
 
-    @abstractmethod
-    def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
-        """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
-
     def log_tails(self, x, params: dict):
         """Logarithms of P(X <= x) and of P(X > x) under each component, of a family of one column, by the namespace.
 
@@ -229,6 +231,10 @@ class Component(ABC):
         """
         name = type(self).__name__
         raise NotImplementedError(f"{name} has no formula for the logarithm of its distribution function.")
+
+    @abstractmethod
+    def sample(self, params: dict, rng: np.random.Generator) -> np.ndarray:
+        """Draw one row for each entry of the parameters' leading axis: (rows, ...) -> (rows, feature)."""
 
     def sample_rows(self, params: dict, rng: np.random.Generator, given: np.ndarray | None = None) -> np.ndarray:
         """The same, with the columns that the family conditions on, (rows, given), where there are some."""
@@ -516,6 +522,10 @@ class Component(ABC):
         notes = {name: note for name, note in defaults.notes.items() if getattr(self, name, None) is None}
         return Priors(chosen, notes)
 
+    def with_priors(self, priors: dict | Priors) -> "Component":
+        """Make the same family with these priors, whatever data it meets."""
+        return replace(cast(Any, self), **dict(priors))
+
     def check_priors(self, data: Data) -> None:
         """Raise `ValueError` if a prior given by the user is for another number of features than the data have."""
         for name, prior in self._settings().items():
@@ -532,10 +542,6 @@ class Component(ABC):
 
     @abstractmethod
     def pymc_dist(self, params: dict):
-    def with_priors(self, priors: dict | Priors) -> "Component":
-        """Make the same family with these priors, whatever data it meets."""
-        return replace(cast(Any, self), **dict(priors))
-
         """The unnamed PyMC distribution of rows, given each row's own parameters (obs, ...): for predictive draws."""
 
     # -- shared ----------------------------------------------------------------------------------------------------------

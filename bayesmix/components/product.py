@@ -554,7 +554,6 @@ class Product(Component):
             notes |= {f"{part.name}_{name}": note for name, note in priors.notes.items()}
         return Priors(chosen, notes)
 
-    def pymc_variables(self, priors, n_components, n_features):
     def with_priors(self, priors):
         """Every part with its own."""
         made = []
@@ -564,6 +563,7 @@ class Product(Component):
             made.append(replace(part, component=part.component.with_priors(Priors(own, {}))))
         return Product.of(tuple(made))
 
+    def pymc_variables(self, priors, n_components, n_features):
         """The variables of each part, its name in front; a and b of the parts behind one another."""
         import pytensor.tensor
 

@@ -14,6 +14,8 @@ from ..fit import Fit, constant_data
 from ..likelihood.likelihood import MANY_ROWS
 from ..likelihood.streamed import StreamedLikelihood
 from ..log_prior import log_prior
+from ..mdn.engines import advi_mdn
+from ..mdn.specification import MDN
 from ..mixture import Mixture, check_mixture
 from ..posterior import posterior_of
 from ..posterior.batch import log_densities
@@ -21,6 +23,7 @@ from ..posterior.direct import DirectPosterior
 from ..posterior.mode import Mode, find_mode
 from ..randomness import generator
 from ..relabelling import relabel
+from ..units import refuse_units
 from ..whole_numbers import is_whole
 from .em import params_of_fit, search_optima
 from .interrupts import finishing
@@ -42,19 +45,23 @@ LEAST_JUDGED = 200  # draws, however many rows there are
 
 
 def advi(
-    mixture: Mixture,
+    mixture: Mixture | MDN,
     data,
+    y=None,
     *,
     weights=None,
-    method: str = "fullrank",
-    draws: int = 1000,
+    labels=None,
+    group=None,
+    method: str | None = None,
+    draws: int | None = None,
     batch_size: int | None = None,
     init="em",
     random_seed=None,
     progressbar: bool = True,
     client=None,
-) -> Fit:
-    r"""Approximate the posterior of a mixture by a normal distribution of greatest ELBO.
+    **network,
+) -> Any:
+    r"""Approximate the posterior of a mixture, or of a network's weights, by a normal distribution of greatest ELBO.
 
     Automatic differentiation variational inference (Kucukelbir et al. 2017) in the free coordinates of the parameters:
     ``ELBO = E_q[log p(data, theta) - log q(theta)]`` is maximised over normal distributions q, starting at the mode
@@ -65,16 +72,23 @@ def advi(
 
     Parameters
     ----------
-    mixture : Mixture
-        The specification with its priors; ``mixture.priors(data)`` shows them.
+    mixture : Mixture or MDN
+        The specification with its priors; ``mixture.priors(data)`` shows them. ``bm.advi(mdn, X, y)`` fits a mixture density
+        network and returns an `MDNFit`: see `bayesmix.mdn.advi_mdn` for what is said of it, and for its further arguments.
     data : array_like, data frame or xarray object
-        Rows of observations, as for `bayesmix.em`; those that are not in memory too.
+        Rows of observations, as for `bayesmix.em`; those that are not in memory too. Of a network the covariates.
+    y : array_like, data frame or xarray object, optional
+        Responses of a network; mixtures have none.
     weights : array_like, shape (obs,), optional
         Weight of each row.
+    labels : array_like, shape (obs,), or str, optional
+        Known components, as for `bayesmix.em`.
+    group : array_like, shape (obs,), or str, optional
+        Rows that share a component, as for `bayesmix.em`; not with `batch_size`.
     method : {"fullrank", "meanfield"}
-        A free covariance matrix, or independent coordinates: the latter is quicker and understates spread.
+        A free covariance matrix, the default, or independent coordinates: the latter is quicker and understates spread.
     draws : int
-        Draws from q that are kept; at least 100, from which the k-hat is found.
+        Draws from q that are kept, 1000 if nothing is said; at least 100, from which the k-hat is found.
     batch_size : int, optional
         Rows per step; for data so large that passes over all of them are slow. Data that are not in memory always take
         minibatches, of 10 000 rows if nothing is said: they are picked from all chunks, some hundred batches in a pass.
@@ -103,16 +117,29 @@ def advi(
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
+    if isinstance(mixture, MDN):
+        given = {"method": method, "draws": draws, "batch_size": batch_size}
+        of_mixtures = [weights, labels, group, client]
+        if not all(value is None for value in of_mixtures) or not (isinstance(init, str) and init == "em"):
+            raise TypeError("weights, labels, group, init and client belong to mixtures; a network does not take them.")
+        given = {name: value for name, value in given.items() if value is not None}
+        return advi_mdn(mixture, data, y, random_seed=random_seed, progressbar=progressbar, **given, **network)
     check_mixture(mixture, data)
+    if y is not None or network:
+        unknown = ", ".join([*(["y"] if y is not None else []), *network])
+        raise TypeError(f"{unknown} given, but only a network, bm.MDN, takes that; a mixture has bm.advi(mixture, data).")
+    method, draws = method or "fullrank", 1000 if draws is None else draws
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')
     if not is_whole(draws, 100):
         raise ValueError(f"draws={draws!r} but at least 100 draws are needed to judge the approximation.")
     source = source_of(data, weights, client)
+    if source is not None:
+        refuse_units(labels, group)
     rng = generator(random_seed)
     started = time.perf_counter()
     if source is None:
-        checked = mixture.check(data, weights)
+        checked = mixture.check(data, weights, labels, group)
         mixture = mixture.resolved(checked)
         problem = _in_memory(mixture, checked, batch_size, init, rng, progressbar)
     else:
@@ -261,6 +288,8 @@ class _Streamed:
 def _in_memory(mixture, data, batch_size, init, rng, progressbar) -> _InMemory:
     if batch_size is not None:
         _check_batch_size(batch_size, data.n_obs)
+        if data.units is not None and data.units.grouped:
+            raise ValueError("batch_size= draws rows by themselves, but group= says which belong together; leave one of them out.")
     optima = starting_points(mixture, data, init, rng, progressbar)
     posterior = posterior_of(mixture, data)
     climb = find_mode if data.n_obs < MANY_ROWS else _quick_climb(posterior)

@@ -316,7 +316,8 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
     """Has the family a compiled step, and are there too few rows for threads, so that Python would be felt?"""
-    compiled = likelihood.component.compiled_step is not None and not likelihood.incomplete
+    plain = not (likelihood.incomplete or likelihood.by_units)
+    compiled = likelihood.component.compiled_step is not None and plain
     return likelihood.has_rows and compiled and len(likelihood.rows.x) < MANY_ROWS
 
 

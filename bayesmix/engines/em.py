@@ -14,6 +14,7 @@ from ..likelihood.likelihood import Likelihood
 from ..likelihood.streamed import StreamedLikelihood
 from ..mixture import Mixture, check_mixture
 from ..randomness import generator
+from ..units import refuse_units
 from ..whole_numbers import is_whole
 from .climb import Climb, climb
 from .collapse import describe_collapse
@@ -36,6 +37,8 @@ def em(
     data,
     *,
     weights=None,
+    labels=None,
+    group=None,
     init="auto",
     n_init="auto",
     max_iter: int = 5000,
@@ -66,6 +69,14 @@ def em(
         piece by piece in every iteration and never held; the fit then keeps no rows either.
     weights : array_like, shape (obs,), optional
         Weight of each row; a weight of 2 counts as the row twice.
+    labels : array_like, shape (obs,), or str, optional
+        Components that rows are known to come from: numbers 0 to K - 1, or names, and -1, NaN or None where it is not
+        known (semi-supervised); or the name of a column of the data that holds them. Such a row has likelihood
+        :math:`\pi_k p(x \mid \theta_k)`. Names are sorted, and ``fit.label_names`` says which is component 0, 1, ...
+        Components with a known row keep their number.
+    group : array_like, shape (obs,), or str, optional
+        Group of each row, or the name of a column that holds it: all rows of a group come from one component,
+        :math:`\prod_g \sum_k \pi_k \prod_{n \in g} p(x_n \mid \theta_k)`. Row weights must be the same within a group.
     init : {"auto", "kmeans", "random", "hierarchical"}, array or Fit
         How runs start: "kmeans" by k-means from k-means++ seeds, "random" around random rows, "hierarchical" by
         model-based agglomeration of a part of the rows, "auto" by all three.
@@ -119,7 +130,9 @@ def em(
     check_mixture(mixture, data)
     started = time.perf_counter()
     source: Any = source_of(data, weights, client)
-    checked = mixture.check(data, weights) if source is None else None
+    if source is not None:
+        refuse_units(labels, group)
+    checked = mixture.check(data, weights, labels, group) if source is None else None
     rng = generator(random_seed)
     _check_options(mixture, init, n_init, max_iter, tol, uncertainty, draws, cores)
     if checked is not None:

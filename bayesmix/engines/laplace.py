@@ -36,6 +36,8 @@ def laplace(
     data,
     *,
     weights=None,
+    labels=None,
+    group=None,
     draws: int = 1000,
     proposal: str = "student",
     init="em",
@@ -63,6 +65,10 @@ def laplace(
         Rows of observations, as for `bayesmix.em`.
     weights : array_like, shape (obs,), optional
         Weight of each row: its log-likelihood counts that often.
+    labels : array_like, shape (obs,), or str, optional
+        Known components, as for `bayesmix.em`.
+    group : array_like, shape (obs,), or str, optional
+        Rows that share a component, as for `bayesmix.em`.
     draws : int
         Draws that are kept; at least 100.
     proposal : {"student", "normal"}
@@ -102,7 +108,7 @@ def laplace(
     """
     check_mixture(mixture, data)
     refuse_streamed(data, "bm.laplace")
-    checked = mixture.check(data, weights)
+    checked = mixture.check(data, weights, labels, group)
     mixture = mixture.resolved(checked)
     if not isinstance(proposal, str) or proposal not in DOF:
         raise ValueError(f'proposal={proposal!r} is not known; use "student" or "normal".')

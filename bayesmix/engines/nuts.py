@@ -41,6 +41,8 @@ def nuts(
     data,
     *,
     weights=None,
+    labels=None,
+    group=None,
     draws: int = 1000,
     tune="auto",
     chains: int = 4,
@@ -65,6 +67,10 @@ def nuts(
         Rows of observations, as for `bayesmix.em`.
     weights : array_like, shape (obs,), optional
         Weight of each row: its log-likelihood counts that often.
+    labels : array_like, shape (obs,), or str, optional
+        Known components, as for `bayesmix.em`.
+    group : array_like, shape (obs,), or str, optional
+        Rows that share a component, as for `bayesmix.em`.
     draws : int
         Draws kept of each chain.
     tune : int or "auto"
@@ -99,7 +105,7 @@ def nuts(
     """
     check_mixture(mixture, data)
     refuse_streamed(data, "bm.nuts")
-    checked = mixture.check(data, weights)
+    checked = mixture.check(data, weights, labels, group)
     mixture = mixture.resolved(checked)
     check_whole(draws=draws, chains=chains, cores=1 if cores is None else cores)
     if draws < (least := 4 if chains > 1 else 8):

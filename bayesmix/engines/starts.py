@@ -7,6 +7,7 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Guard
 from ..likelihood.likelihood import Likelihood
+from ..likelihood.units import named
 
 STRATEGIES = ("kmeans", "random", "hierarchical")
 AGGLOMERATED = 500  # most rows that a hierarchy is made of
@@ -87,7 +88,8 @@ def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) 
     guard = likelihood.component.guard(likelihood.data, d + 1.0)
     if guard is not None:
         guard = Guard(guard.n, guard.second * likelihood.n_components ** (-2.0 / d))
-    params = likelihood.maximise_given(responsibilities, guard)
+    units = likelihood.data.units if likelihood.in_memory else None
+    params = likelihood.maximise_given(named(responsibilities, units), guard)
     floor = 0.1 / likelihood.n_components  # no component starts without any weight
     weights = np.maximum(params["weights"], floor)
     return params | {"weights": weights / weights.sum()}

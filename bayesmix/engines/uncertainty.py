@@ -113,6 +113,8 @@ def standard_errors(likelihood: Likelihood, params: dict, information: np.ndarra
 def drawn_rows(likelihood: Likelihood, params: dict, rng: np.random.Generator) -> Data:
     """As many rows as there are, drawn with replacement (Efron 1979); a weight says how many rows a row stands for."""
     data = likelihood.data
+    if data.units is not None and data.units.grouped:
+        return _drawn_groups(data, rng)
     if data.weights is None:
         counts = rng.multinomial(data.n_obs, np.full(data.n_obs, 1.0 / data.n_obs))
         return data.reweighted(counts.astype(float))
@@ -120,10 +122,23 @@ def drawn_rows(likelihood: Likelihood, params: dict, rng: np.random.Generator) -
     return data.reweighted(rng.multinomial(n, data.weights / total) * (total / n))
 
 
+def _drawn_groups(data: Data, rng: np.random.Generator) -> Data:
+    """As many groups as there are, drawn with replacement, all their rows with them."""
+    units = data.units
+    place = np.unique(units.group, return_inverse=True)[1].ravel()
+    weights = np.ones(data.n_obs) if data.weights is None else data.weights
+    of_group = weights[units.first_rows]
+    total = of_group.sum()
+    n = max(1, round(total))
+    return data.reweighted((rng.multinomial(n, of_group / total) * (total / n))[place])
+
+
 def drawn_from_the_fit(likelihood: Likelihood, params: dict, rng: np.random.Generator) -> Data:
     """As many rows as there are, drawn from the mixture at these parameters."""
     data, n = likelihood.data, _whole_rows(likelihood.data)
     labels = rng.choice(likelihood.n_components, n, p=params["weights"])
+    if data.units is not None:
+        data, labels = _with_drawn_labels(data, labels)
     weights, rows, own = None, np.arange(n), {k: v[labels] for k, v in params.items() if k != "weights"}
     if data.weights is not None:
         weights = np.full(n, data.total_weight / n)
@@ -137,6 +152,19 @@ def drawn_from_the_fit(likelihood: Likelihood, params: dict, rng: np.random.Gene
     return replace(data, values=np.ascontiguousarray(values), obs=np.arange(n), weights=weights)
 
 
+def _with_drawn_labels(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
+    """The label of its first row for every row of a group; those that were known are known again."""
+    if data.weights is not None:
+        raise ValueError(
+            'uncertainty="parametric bootstrap" draws as many rows as the weights sum to, which groups and known labels do not go '
+            'with; use "bootstrap".'
+        )
+    units = data.units
+    first, place = np.unique(units.group, return_index=True, return_inverse=True)[1:]
+    labels = labels[first][place.ravel()]
+    return replace(data, units=replace(units, known=np.where(units.known >= 0, labels, units.known))), labels
+
+
 def dirichlet_weights(likelihood: Likelihood, params: dict, rng: np.random.Generator) -> Data:
     """The same rows with weights n Dirichlet(1, ..., 1) (Rubin 1981): exponential, made to sum to n.
 
@@ -144,6 +172,10 @@ def dirichlet_weights(likelihood: Likelihood, params: dict, rng: np.random.Gener
     """
     data = likelihood.data
     shapes = np.ones(data.n_obs) if data.weights is None else data.weights
+    if data.units is not None and data.units.grouped:  # one weight for each group
+        first, place = np.unique(data.units.group, return_index=True, return_inverse=True)[1:]
+        weights = rng.standard_gamma(shapes[first])
+        return data.reweighted((weights * (shapes[first].sum() / weights.sum()))[place.ravel()])
     weights = rng.standard_gamma(shapes)
     return data.reweighted(weights * (data.total_weight / weights.sum()))
 
@@ -187,7 +219,7 @@ def bootstrap(
     """
     from ..labels.align import align_to
 
-    rows = _rows_for_labels(likelihood)
+    rows, groups = _rows_for_labels(likelihood), likelihood.component.exchangeable(likelihood.n_components)
     reference = rows.responsibilities(best.params)
     if rows.data.weights is not None:
         reference = reference * rows.data.weights[:, None] * (len(reference) / rows.data.total_weight)
@@ -198,7 +230,7 @@ def bootstrap(
         found = climb(Likelihood(likelihood.component, data, likelihood.n_components), best.params, **options)
         if found.collapsed:
             return _Refit(found.params, np.nan, False, True)
-        order, margin = align_to(reference, rows.responsibilities(found.params))
+        order, margin = align_to(reference, rows.responsibilities(found.params), groups)
         params = {name: value[order] for name, value in found.params.items()}
         return _Refit(params, margin, found.converged, False)
 

@@ -28,8 +28,10 @@ def why_not(fit) -> str | None:
 
 
 def counted_rows(fit) -> np.ndarray:
-    """Positions of the rows that have weight: nothing changes when one of the others is left out."""
+    """Positions of the rows, or groups of rows, that have weight: nothing changes when one of the others is left out."""
     data = fit.data
+    if data.units is not None and data.units.grouped:
+        data = data.take(data.units.first_rows)
     return np.arange(data.n_obs) if data.weights is None else np.flatnonzero(data.weights > 0)
 
 
@@ -51,9 +53,10 @@ def leave_one_out(fit):
     stats = fit.tree["sample_stats"] if "sample_stats" in fit.tree.children else {}
     corrected = fit.engine not in POSTERIOR and "log_p" in stats and "log_q" in stats
     tree, kept = fit.tree, counted_rows(fit)
-    if len(kept) < fit.data.n_obs:
+    dim = fit.tree["log_likelihood/x"].dims[-1]  # obs, or group
+    if len(kept) < fit.tree["log_likelihood/x"].sizes[dim]:
         groups = {name: fit.tree[name].to_dataset() for name in ("posterior", "log_likelihood")}
-        tree = xr.DataTree.from_dict(groups | {"log_likelihood": groups["log_likelihood"].isel(obs=kept)})
+        tree = xr.DataTree.from_dict(groups | {"log_likelihood": groups["log_likelihood"].isel({dim: kept})})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # they speak of Pareto k, which the result explains
         if corrected:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from arviz_stats.utils import ELPDDataLOO
 
 from ..randomness import generator
@@ -60,6 +61,8 @@ def loo(fit, repair: str | None = None, *, random_seed=None, progressbar: bool =
             "bm.nuts, or BIC."
         )
     found, basis = leave_one_out(fit)
+    if fit.data.units is not None and fit.data.units.grouped:
+        return _of_groups(fit, found, basis, repair)
     k = np.full(fit.data.n_obs, -np.inf)
     k[counted_rows(fit)] = found.pareto_k
     table = influential_rows(fit, k, found.good_k)
@@ -79,6 +82,25 @@ def loo(fit, repair: str | None = None, *, random_seed=None, progressbar: bool =
     if repair is not None:
         table = _with_repairs(fit, table, found, done)
     return LeaveOneOut(**values, basis=basis, influential=table, explanation=tuple(sentences), repair=repair)
+
+
+def _of_groups(fit, found, basis: str, repair) -> LeaveOneOut:
+    """The result where whole groups of rows are left out: which of them it fails for."""
+    if repair is not None:
+        raise ValueError(
+            f"repair={repair!r} is for single rows, but the rows of this fit are grouped; fit again without the group, "
+            "and score its rows."
+        )
+    k, counted = np.asarray(found.pareto_k), counted_rows(fit)
+    bad = np.flatnonzero(k > found.good_k)
+    names = fit.tree["log_likelihood"]["group"].values[counted[bad]]
+    table = pd.DataFrame({"position": counted[bad], "pareto_k": k[bad]}, index=pd.Index(names, name="group"))
+    said = [f"Each of the {len(counted)} groups is left out whole."]
+    if len(bad):
+        listed = ", ".join(map(str, names[:8])) + (", ..." if len(bad) > 8 else "")
+        said.append(f"k-hat is above {found.good_k:.2f} for {len(bad)} of them, whose elpd is not to be trusted: {listed}.")
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return LeaveOneOut(**values, basis=basis, influential=table, explanation=tuple(said), repair=None)
 
 
 # -- repairs: elpd, its error and k-hat by position, and what there is to say -------------------------------------------------

@@ -10,10 +10,11 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
 from ..cores import in_order
-from .formula import log_likelihood, log_of_weights, responsibilities
-from .generate import score_of
+from .formula import log_likelihood, log_of_weights
+from .generate import functions_of, score_of
 from .information import observed_information
 from .repeated import collapse
+from .units import kernel_of_units, parts_of_units, responsibilities, rows_of_units, shared, some_rows
 
 N_PARTS = 8  # of many rows; sums are always added up part by part, whatever the number of threads
 MANY_ROWS = 50_000
@@ -57,6 +58,9 @@ class Likelihood:
 
     def __post_init__(self):
         object.__setattr__(self, "data", self.data.observed())
+        if self.data.units is not None:
+            object.__setattr__(self, "rows", rows_of_units(self.component, self.data))
+            return
         rows = self.component.rows(self.data)
         look = self.look_for_repetitions and not self.data.missing
         object.__setattr__(self, "rows", collapse(rows) if look else rows)
@@ -72,6 +76,17 @@ class Likelihood:
         return True
 
     @property
+    def by_units(self) -> bool:
+        """Do rows share components, or come from known ones?"""
+        return self.in_memory and self.data.units is not None
+
+    @property
+    def kernel(self) -> str:
+        """Name of the pass."""
+        name = self.component.kernel_for(self.incomplete)
+        return kernel_of_units(name, self.data.n_features) if self.by_units else name
+
+    @property
     def can_collapse(self) -> bool:
         """Is the likelihood unbounded, where a component shrinks onto a row?"""
         return self.component.guard(self.few_rows(), 1.0) is not None
@@ -84,7 +99,7 @@ class Likelihood:
         """The likelihood of at most `n_rows` random rows."""
         if self.data.n_obs <= n_rows:
             return self
-        rows = np.sort(rng.choice(self.data.n_obs, n_rows, replace=False))
+        rows = some_rows(self.data, n_rows, rng)
         part = self.data.take(rows)
         if part.missing and np.isnan(part.modelled).all(axis=0).any():
             return self  # of a column that is hardly ever there, all that there is
@@ -99,15 +114,19 @@ class Likelihood:
         """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
         a, b = map(np.ascontiguousarray, self.component.kernel_arguments(params))
         x, row_weights, log_base_measure = self.rows
-        log_weights, run = log_of_weights(params["weights"]), self.component.expected_statistics(self.incomplete)
+        log_weights = log_of_weights(params["weights"])
+        if self.by_units:
+            run, slices = functions_of(self.kernel).second, parts_of_units(row_weights, _parts(len(x)))
+        else:
+            run, slices = self.component.expected_statistics(self.incomplete), _parts(len(x))
 
         def on_part(part):
             return run(x[part], row_weights[part] if row_weights.size else row_weights, log_weights, a, b)
 
         with interruptible():
-            parts = list(in_order(on_part, _parts(len(x)), min(self.cores, N_PARTS) if len(x) >= MANY_ROWS else 1))
-        log_lik, n, first, second = (np.sum(found, axis=0) for found in zip(*parts, strict=True))
-        return Statistics(float(log_lik) + log_base_measure, n, first, second)
+            parts = list(in_order(on_part, slices, min(self.cores, N_PARTS) if len(x) >= MANY_ROWS else 1))
+        log_lik, *sums = (np.sum(found, axis=0) for found in zip(*parts, strict=True))
+        return Statistics(float(log_lik) + log_base_measure, *sums)
 
     def log_likelihood(self, params: dict) -> float:
         """L at these parameters, in nats."""
@@ -116,7 +135,7 @@ class Likelihood:
     def responsibilities(self, params: dict) -> np.ndarray:
         """Responsibilities (obs, cluster) of the data's rows at these parameters."""
         own = {name: value for name, value in params.items() if name != "weights"}
-        return responsibilities(self.component, self.data.values, log_of_weights(params["weights"]), own)
+        return responsibilities(self.component, self.data, log_of_weights(params["weights"]), own)
 
     def fingerprint(self, params: dict) -> np.ndarray:
         """Log density at up to 500 rows spread over the data: what tells two optima apart, whatever their labels."""
@@ -151,12 +170,13 @@ class Likelihood:
         params = self.from_vector(vector)
         statistics = self.statistics(params)
         a, b = self.component.kernel_arguments(params)
-        score = score_of(self.component.kernel_for(self.incomplete))
-        d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), *statistics[1:])
+        score = score_of(self.kernel)
+        d_a, d_b = score(np.ascontiguousarray(a), np.ascontiguousarray(b), *statistics[1:4])
         if guard is not None:
             of_a, of_b = self.component.guard_score(params, guard)
             d_a, d_b = d_a + of_a, d_b + of_b
-        d_ratio = statistics.n - statistics.n.sum() * params["weights"]
+        members = statistics.allocated
+        d_ratio = members - members.sum() * params["weights"]
         own = self.component.gradient_at(vector[self.n_components - 1 :], params, d_a, d_b)
         gradient = np.concatenate([d_ratio[:-1], own])
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
@@ -164,9 +184,19 @@ class Likelihood:
     def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
         """Observed information, minus the Hessian of L plus the guard in free coordinates, exact (Louis 1982).
 
-        Where cells are missing by central differences of the exact gradient, to about 1e-9 of it.
+        Where cells are missing or rows share components, by central differences of the exact gradient, to about 1e-9 of it.
+
+        Raises
+        ------
+        ValueError
+            If rows share components whose density has a kink: there such differences say nothing.
         """
-        if self.incomplete:
+        if self.by_units and not self.component.smooth:
+            raise ValueError(
+                f"the density of {self.component} has a kink, where the information of groups of rows and of known labels is not "
+                'known; use uncertainty="bootstrap".'
+            )
+        if self.incomplete or self.by_units:
             return self._differenced(vector, guard)
         own = vector[self.n_components - 1 :]
         return observed_information(self.component, self.rows, self.from_vector(vector), guard, own)
@@ -193,15 +223,17 @@ class Likelihood:
 
         Families that are not smooth maximise given the responsibilities of all rows; a component without rows stays.
         """
-        n = statistics.n
+        n, members = statistics.n, statistics.allocated
         if self.component.smooth:
-            return {"weights": n / n.sum()} | self.component.m_step(params, statistics, guard)
+            return {"weights": members / members.sum()} | self.component.m_step(params, statistics, guard)
         new = self.maximise_given(self.responsibilities(params), guard)
-        return {name: np.where(n > 0, value, params[name]) for name, value in new.items()} | {"weights": n / n.sum()}
+        return {name: np.where(n > 0, value, params[name]) for name, value in new.items()} | {"weights": members / members.sum()}
 
     # -- starting without parameters ---------------------------------------------------------------------------------------
     def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
         """Parameters that maximise the expected log-likelihood for responsibilities (obs, cluster) of the data's rows."""
+        responsibilities = shared(responsibilities, self.data.units)
         weighted = responsibilities if self.data.weights is None else responsibilities * self.data.weights[:, None]
-        n = weighted.sum(axis=0)
+        grouped = self.by_units and self.data.units.grouped
+        n = weighted[self.data.units.first_rows if grouped else slice(None)].sum(axis=0)
         return {"weights": n / n.sum()} | self.component.maximise_given(self.data, weighted, guard)

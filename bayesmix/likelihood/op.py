@@ -14,6 +14,7 @@ from pytensor.graph.op import Op
 from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache_key
 
 from .generate import kernel_of, score_of
+from .units import is_of_units
 
 KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: PyTensor's cache on disk does not look inside it
 
@@ -70,17 +71,25 @@ def evaluate(name: str):
         run, score = kernel_of(name), score_of(name)
 
         @numba.njit(nogil=True, error_model="numpy")
-        def value_and_gradients(x, row_weights, log_weights, a, b):
+        def of_rows(x, row_weights, log_weights, a, b):
             log_likelihood, n, first, second = run(x, row_weights, log_weights, a, b)
             d_a, d_b = score(a, b, n, first, second)
             return log_likelihood, n, d_a, d_b
 
-        _EVALUATE[name] = value_and_gradients
+        @numba.njit(nogil=True, error_model="numpy")
+        def of_units(x, row_weights, log_weights, a, b):
+            log_likelihood, n, first, second, members = run(x, row_weights, log_weights, a, b)
+            d_a, d_b = score(a, b, n, first, second)
+            return log_likelihood, members, d_a, d_b
+
+        _EVALUATE[name] = of_units if is_of_units(name) else of_rows
     return _EVALUATE[name]
 
 
 @register_funcify_default_op_cache_key(MixtureLogLikelihood)
 def _numba_mixture_log_likelihood(op, node=None, **kwargs):
+    if is_of_units(op.kernel):
+        return _of_units(evaluate(op.kernel)), KERNEL_VERSION
     run, score = kernel_of(op.kernel), score_of(op.kernel)
 
     @numba.njit(nogil=True, error_model="numpy")
@@ -93,3 +102,20 @@ def _numba_mixture_log_likelihood(op, node=None, **kwargs):
         return np.asarray(log_likelihood), n, d_a, d_b
 
     return mixture_log_likelihood, KERNEL_VERSION
+
+
+def _of_units(evaluated):
+    """The same for passes over units, whose gradient in the log weights is the number of these."""
+
+    @numba.njit(nogil=True, error_model="numpy")
+    def mixture_log_likelihood_of_units(x, row_weights, log_weights, a, b):
+        log_likelihood, members, d_a, d_b = evaluated(
+            np.ascontiguousarray(x),
+            np.ascontiguousarray(row_weights),
+            np.ascontiguousarray(log_weights),
+            np.ascontiguousarray(a),
+            np.ascontiguousarray(b),
+        )
+        return np.asarray(log_likelihood), members, d_a, d_b
+
+    return mixture_log_likelihood_of_units

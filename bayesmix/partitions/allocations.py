@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..likelihood import formula
+from ..likelihood.units import n_needed, responsibilities
 from ..prediction import CELLS, choose, with_row_axis
 from ..whole_numbers import check_whole
 
@@ -64,13 +64,13 @@ def evenly_spaced(fit, n_draws: int | None) -> dict:
 
 def responsibilities_in_pieces(fit, draws: dict, rows: np.ndarray) -> Iterator[np.ndarray]:
     """Responsibilities (draws, obs, cluster) of some rows, a few draws at a time."""
-    x, component = fit.data.values[rows], fit.mixture.component
+    data, component = fit.data, fit.mixture.component
     log_weights, params = with_row_axis(draws)
-    step = max(1, CELLS // max(1, len(x) * fit.mixture.n_components * x.shape[1]))
+    step = max(1, CELLS // max(1, n_needed(data, rows) * fit.mixture.n_components * data.values.shape[1]))
     for begin in range(0, len(log_weights), step):
         part = slice(begin, begin + step)
         inside = {name: value[part] for name, value in params.items()}
-        yield formula.responsibilities(component, x, log_weights[part], inside)
+        yield responsibilities(component, data, log_weights[part], inside, rows)
 
 
 def sample_allocations(fit, rows: np.ndarray, n_draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -91,4 +91,8 @@ def sample_allocations(fit, rows: np.ndarray, n_draws: int, rng: np.random.Gener
     ndarray of int16 (draw, obs)
     """
     pieces = responsibilities_in_pieces(fit, evenly_spaced(fit, n_draws), rows)
-    return np.concatenate([choose(r, rng).astype(np.int16) for r in pieces])
+    units = fit.data.units
+    if units is None or not units.grouped:
+        return np.concatenate([choose(r, rng).astype(np.int16) for r in pieces])
+    first, place = np.unique(units.group[rows], return_index=True, return_inverse=True)[1:]
+    return np.concatenate([choose(r[:, first], rng).astype(np.int16)[:, place.ravel()] for r in pieces])

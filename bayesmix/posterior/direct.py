@@ -42,7 +42,7 @@ class DirectPosterior:
         layout = mixture.component.posterior_layout
         if layout is None or not isinstance(mixture.weights, Dirichlet) or mixture.weights.hyper:
             return False
-        if data.observed().missing:
+        if data.units is not None or data.observed().missing:
             return False
         priors = mixture.component.priors(data, mixture.n_components)
         if layout == "factor" and not isinstance(priors.get("cov"), InverseWishart):

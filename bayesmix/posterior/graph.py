@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Data
+from ..likelihood.likelihood import Likelihood
 from ..mixture import Mixture
 
 
@@ -97,7 +98,9 @@ class GraphPosterior:
         """
         part = self.data.take(rows).observed()
         weights = np.full(part.n_obs, factor) if part.weights is None else part.weights * factor
-        prepared = self.mixture.component.rows(part.reweighted(weights))
+        prepared = Likelihood(
+            self.mixture.component, part.reweighted(weights), self.mixture.n_components, look_for_repetitions=False
+        ).rows
         self.model["rows"].set_value(prepared.x)
         self.model["row_weights"].set_value(prepared.weights)
         self.model["log_base_measure"].set_value(prepared.log_base_measure)
