@@ -270,7 +270,8 @@ def _align(fits, reference):
         if fit.verdict not in TRUSTED and fit.has_draws and fit.engine != "em":
             notes.append(f"{name}: {spoken(fit)}")
         if name != reference and fit.mixture.n_components == fits[reference].mixture.n_components:
-            order, margin = align_to(found[reference], found[name])
+            groups = fit.mixture.component.exchangeable(fit.mixture.n_components)
+            order, margin = align_to(found[reference], found[name], groups)
             if margin < DOUBTFUL_MARGIN:
                 notes.append(
                     f"The components of {name} could be matched to those of {reference} only doubtfully: another "
@@ -286,11 +287,13 @@ def permuted(fit: Fit, order: np.ndarray) -> Fit:
     if np.array_equal(order, np.arange(fit.mixture.n_components)):
         return fit
     tree = xr.DataTree()
+    dims = {"cluster", *(parameter.cluster_dim for parameter in fit.mixture.component.parameters)}
     for name, group in fit.tree.children.items():
         dataset = group.to_dataset()
-        if "cluster" in dataset.dims:
-            labels = dataset["cluster"].values
-            dataset = dataset.isel(cluster=order).assign_coords(cluster=labels)
+        for dim in dims & set(map(str, dataset.dims)):
+            labels = dataset[dim].values
+            own = [labels.tolist().index(order[label]) for label in labels]
+            dataset = dataset.isel({dim: own}).assign_coords({dim: labels})
         tree[name] = dataset
     tree.attrs = dict(fit.tree.attrs)
     return Fit(fit.mixture, tree)
@@ -298,9 +301,12 @@ def permuted(fit: Fit, order: np.ndarray) -> Fit:
 
 def _alike(fit, other) -> bool:
     """Tell whether two fits have the same parameters, of the same shape."""
+    first, second = fit.mixture.component, other.mixture.component
     return (
-        type(fit.mixture.component) is type(other.mixture.component)
+        type(first) is type(second)
         and fit.mixture.n_components == other.mixture.n_components
+        and [parameter.name for parameter in first.parameters] == [parameter.name for parameter in second.parameters]
+        and np.array_equal(*(one.exchangeable(fit.mixture.n_components) for one in (first, second)))
     )
 
 
@@ -332,7 +338,8 @@ def _parameters(fits, comparable, reference, ci_prob) -> xr.Dataset:
     for i, (name, fit) in enumerate(fits.items()):
         if name not in comparable:
             continue
-        estimates, draws = fit.estimates, _draws(fit) if fit.has_draws else {}
+        estimates = fit.mixture.component.once(fit.estimates, 0)
+        draws = _draws(fit) if fit.has_draws else {}
         for variable in values:
             values[variable][i, 0] = estimates[variable]
             if draws:

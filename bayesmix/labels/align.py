@@ -5,13 +5,15 @@ import numpy as np
 from .assignment import best_assignment
 
 
-def align_to(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, float]:
+def align_to(reference: np.ndarray, other: np.ndarray, groups=None) -> tuple[np.ndarray, float]:
     """Order the components of `other` so that they claim the same rows as those of `reference`.
 
     Parameters
     ----------
     reference, other : array (obs, cluster)
         Responsibilities of the same rows.
+    groups : array_like of int (cluster,), optional
+        Only components of `other` of the same group change places.
 
     Returns
     -------
@@ -21,5 +23,5 @@ def align_to(reference: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, floa
         Share of the rows by which that assignment beats the second best.
     """
     shared = reference.T @ other
-    order, margin = best_assignment(-shared[None])
+    order, margin = best_assignment(-shared[None], groups)
     return order[0], float(margin[0] / max(len(reference), 1))
