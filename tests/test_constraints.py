@@ -384,6 +384,7 @@ def test_priors_say_what_is_known_and_what_is_shared():
         (lambda: bm.MvNormal("diag", cov=bm.Fixed([[1, 0.5], [0.5, 1]])), r"do not have the structure"),
         (lambda: bm.MvNormal(cov=bm.Shared()), r"covariance=\"tied\""),
         (lambda: bm.Laplace(mu=bm.Shared()), r"has a kink at mu"),
+        (lambda: bm.MvStudentT(nu=bm.Shared()), r"cannot hold parameters fixed or share them"),
         (lambda: bm.Categorical(p=bm.Fixed([0.2, 1.2])), r"p must lie between 0 and 1"),
         (lambda: bm.Categorical(p=bm.Fixed([0.2, 0.2])), r"probabilities sum to 1, and these to 0.4"),
     ],

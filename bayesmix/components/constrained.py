@@ -18,6 +18,7 @@ from ..priors import Priors, ProportionalLogNormal, dim
 from ..weight_priors import Dirichlet
 from .base import Component, Statistics
 from .normal import recentre
+from .univariate import Univariate
 
 MOST_STEPS = 60  # of Newton's method, in one M-step on given responsibilities
 MOST_ROUNDS = 100  # of a location and a spread in turn
@@ -40,6 +41,11 @@ class Constrained(Component):
     n_components: int
 
     def __post_init__(self):
+        if not (isinstance(self.free, Univariate) or self.free.kernel in ("linear", "diagonal", "full")):
+            raise ValueError(
+                f"{self.family} cannot hold parameters fixed or share them: families of one column, bm.MvNormal, "
+                "bm.Multinomial and parts of a bm.Product can."
+            )
         for name, constraint in self.constraints.items():
             if isinstance(constraint, Fixed):
                 self._check_count(name, constraint)
