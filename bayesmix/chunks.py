@@ -41,6 +41,7 @@ class Streamed:
     table: Data | None = None  # all rows, distinct ones weighted, if they repeat so much that these are few
     log_base_measure: float = 0.0  # of all rows; see `bayesmix.components.base.Rows`
     given: tuple = ()  # columns that components condition on
+    units: None = None  # rows that share a component are refused
 
     @property
     def n_features(self) -> int:

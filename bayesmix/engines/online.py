@@ -171,7 +171,7 @@ def recentred(component: Component, statistics: Statistics, old: dict, new: dict
     if component.kernel == "linear":
         return statistics
     shift = component.kernel_arguments(new)[0] - component.kernel_arguments(old)[0]
-    _, n, first, second = statistics
+    _, n, first, second = statistics[:4]
     if second.ndim == 2:
         moved = second - 2.0 * shift * first + n[:, None] * shift**2
     else:
@@ -186,7 +186,7 @@ def _towards(one: Statistics, other: Statistics, gamma: float) -> Statistics:
 
 
 def _scaled(statistics, factor):
-    log_likelihood, n, first, second = statistics
+    log_likelihood, n, first, second = statistics[:4]
     return Statistics(factor * log_likelihood, factor * n, factor * first, factor * second)
 
 
