@@ -106,8 +106,8 @@ def to_plain(component: Component) -> dict:
         for name, value in component._settings().items()
     }
     family = type(component)
-    plain = {"component": family.__name__, "settings": settings}
-    if FAMILIES.get(family.__name__) is not family:  # a user's own
+    plain = {"component": family.stands_for or family.__name__, "settings": settings}
+    if family.stands_for is None and FAMILIES.get(family.__name__) is not family:  # a user's own
         plain |= {"module": family.__module__, "qualname": family.__qualname__}
     return plain
 

@@ -100,6 +100,9 @@ class Component(ABC):
     compiled_step: ClassVar[str | None] = None
 
     defined: ClassVar[dict] = {}  # families by (module, qualified name), in this process
+    behind_errors: ClassVar[bool] = False  # are the statistics of what is not seen? Then information is by differences
+    stands_for: ClassVar[str | None] = None  # name of the public family that makes this one
+
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)

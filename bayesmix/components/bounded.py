@@ -189,14 +189,14 @@ class Bounded(Univariate):
         return self if family is self.family else replace(self, family=family)
 
     # -- the formula -----------------------------------------------------------------------------------------------------
-    def _ends(self, x):
+    def _ends(self, x) -> tuple[Any, Any]:
         """Lower and upper bound, -inf and inf where there is none: numbers, or columns of x."""
         places = {name: 1 + i for i, name in enumerate(self.given)}
         found = []
         for bound, none in ((self.lower, -np.inf), (self.upper, np.inf)):
             at = places.get(bound) if isinstance(bound, str) else None
             found.append((none if bound is None else bound) if at is None else x[..., at : at + 1])
-        return found
+        return found[0], found[1]
 
     def _tails(self, xp, bound, value, params, lower):
         """Logarithms of the probabilities below and above a bound, which may be infinite in some rows."""

@@ -62,6 +62,11 @@ class MvNormal(Component):
         EEI, VEI, EVI, EVE, VVE, EEV, VEV: prior of the log standard deviations along the axes, one number for all or one
         for each, before their mean is taken off. Default: those of the data, with standard deviation 1. Orientations are
         uniform. In VEE and EVV shape and orientation are those of an inverse Wishart matrix, whose prior is `cov`.
+    error : sequence of str, optional
+        For each column of the data, in their order, the column that holds the standard deviations :math:`s_n` of
+        independent measurement errors, 0 where there is none. Rows then have the density
+        :math:`N(\mu, \Sigma + \mathrm{diag}(s_n^2))`; `mu` and `cov` are those of what was measured (extreme
+        deconvolution, Bovy, Hogg & Roweis 2011).
 
     Raises
     ------
@@ -77,7 +82,16 @@ class MvNormal(Component):
     sigma: object = None
     corr: object = None
     shape: object = None
+    error: tuple | None = None
     multivariate = True
+
+    def __new__(cls, *args, error=None, **settings):
+        """The family with errors, where there are some."""
+        if error is None or cls is not MvNormal:
+            return object.__new__(cls)
+        from .noisy import NoisyMvNormal
+
+        return object.__new__(NoisyMvNormal)
 
     def __post_init__(self):
         if isinstance(self.covariance, str) and self.covariance.lower() == "all":
@@ -211,7 +225,7 @@ class MvNormal(Component):
                 f"{ONE_COLUMN[str(self.covariance)]}."
             )
         check_not_constant(data, self)
-        if self.kernel == "full":
+        if self._structure.kernel == "full":
             check_full_rank(data, self)
 
     def check_parameters(self, params, n_components):
@@ -339,7 +353,7 @@ class MvNormal(Component):
         """Mean and covariance of the data, for every component."""
         mean, cov = covariance(data)
         cov = self._structure.m_step(
-            np.repeat(cov[None] if self.kernel == "full" else np.diag(cov)[None], n_components, axis=0),
+            np.repeat(cov[None] if self._structure.kernel == "full" else np.diag(cov)[None], n_components, axis=0),
             np.ones(n_components),
             None,
         )
@@ -355,12 +369,12 @@ class MvNormal(Component):
     def guard(self, data, strength):
         """Rows of the data's own covariance (Chen & Tan 2009)."""
         cov = covariance(data)[1]
-        return Guard(strength, strength * (cov if self.kernel == "full" else np.diag(cov)))
+        return Guard(strength, strength * (cov if self._structure.kernel == "full" else np.diag(cov)))
 
     def guard_around(self, params, strength):
         """Rows of the covariance pooled within the components."""
         cov = np.einsum("k,kij->ij", params["weights"], params["cov"])
-        return Guard(strength, strength * (cov if self.kernel == "full" else np.diag(cov)))
+        return Guard(strength, strength * (cov if self._structure.kernel == "full" else np.diag(cov)))
 
     def collapsed(self, params, data):
         """Smallest eigenvalue of each covariance, every column scaled to unit variance within components."""
@@ -452,7 +466,7 @@ class MvNormal(Component):
         mu = priors["mu"].variable("mu", dims=("cluster", dim("feature")))
         structure: Any = self._structure
         cov, factor = structure.pymc_variable(priors, n_components, n_features, matrix)
-        square = factor if self.kernel == "full" else factor[:, :, None] * np.eye(n_features)
+        square = factor if self._structure.kernel == "full" else factor[:, :, None] * np.eye(n_features)
         return {"mu": mu, "cov": cov, "precision_factor": square}, (mu, factor)
 
     def pymc_dist(self, params):
@@ -489,7 +503,7 @@ def covariance(data):
     mean = moments(data)[0]
     if not hasattr(data, "values"):
         return mean, data.covariance
-    centred = data.values - mean
+    centred = data.modelled - mean
     if data.missing:
         centred = np.where(np.isnan(centred), 0.0, centred)
     weighted = centred if data.weights is None else centred * data.weights[:, None]

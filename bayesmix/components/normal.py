@@ -24,6 +24,10 @@ class Normal(Component):
         sigma^2 ~ scaled-inverse-chi-squared with 3 degrees of freedom and the sum of squares s^2 / K^2
         (Fraley & Raftery 2007); with a random number of components sigma^-2 ~ Gamma(2, beta), beta ~ Gamma(0.2,
         10 / range^2) (Richardson & Green 1997). EM does not use them.
+    error : str, optional
+        Column of the data that holds the standard deviation :math:`s_n` of each row's measurement error, 0 where there
+        is none. Rows then have the density :math:`N(\mu, \sigma^2 + s_n^2)`; `mu` and `sigma` are those of what was
+        measured.
 
     Raises
     ------
@@ -33,8 +37,17 @@ class Normal(Component):
 
     mu: object = None
     sigma: object = None
+    error: str | int | None = None
     posterior_layout = "scale"
     compiled_step = "diag"
+
+    def __new__(cls, mu=None, sigma=None, error=None):
+        """The family with errors, where there are some."""
+        if error is None or cls is not Normal:
+            return object.__new__(cls)
+        from .noisy import NoisyNormal
+
+        return NoisyNormal(mu, sigma, error)
 
     def __post_init__(self):
         self._check_priors(mu=REAL, sigma=POSITIVE)

@@ -45,10 +45,11 @@ from ..expressions import (
     negative,
     parameter,
 )
-from . import ascent, kernel, special, student
+from . import ascent, deconvolution, kernel, special, student
 
 PREFIX = "formula_"
-_KERNELS, _SCORES = kernel.KERNELS | student.KERNELS, kernel.SCORES | student.SCORES
+_KERNELS = kernel.KERNELS | student.KERNELS | deconvolution.KERNELS
+_SCORES = kernel.SCORES | student.SCORES | deconvolution.SCORES
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "lt": "<", "le": "<=", "eq": "=="}
 _CALLS = {
     "exp": "math.exp", "expm1": "math.expm1", "log": "math.log", "log1p": "math.log1p", "sqrt": "math.sqrt",

@@ -196,7 +196,7 @@ class Likelihood:
                 f"the density of {self.component} has a kink, where the information of groups of rows and of known labels is not "
                 'known; use uncertainty="bootstrap".'
             )
-        if self.incomplete or self.by_units:
+        if self.incomplete or self.by_units or self.component.behind_errors:
             return self._differenced(vector, guard)
         own = vector[self.n_components - 1 :]
         return observed_information(self.component, self.rows, self.from_vector(vector), guard, own)

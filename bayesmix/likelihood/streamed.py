@@ -98,6 +98,8 @@ class StreamedLikelihood(Likelihood):
         if self.table is not None:
             return self.table.information(vector, guard)
         assert self.source is not None
+        if self.component.behind_errors:
+            return self._differenced(vector, guard)
         params = self.from_vector(vector)
         total = self.source.fold(PieceInformation(self.component, params), np.add)
         if guard is None:
