@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from .fit import Fit
+from .mdn.fit import MDNFit
 from .mixture import Mixture
 
 FORMAT = 1  # raise when the layout of the tree changes so that older versions cannot read it
@@ -15,10 +17,14 @@ FORMAT = 1  # raise when the layout of the tree changes so that older versions c
 
 def save(fit: Fit, path) -> None:
     """Write a fit; see `Fit.save`."""
-    path = Path(path)
+    write(fit.tree, Path(path))
+
+
+def write(tree: xr.DataTree, path: Path) -> None:
+    """Write a tree, whole or not at all."""
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it first.")
-    tree = fit.tree.copy()
+    tree = tree.copy()
     tree.attrs = {**tree.attrs, "bayesmix_format": FORMAT}
     partial = path.with_name(f".{path.name}.partial")
     _remove(partial)
@@ -33,7 +39,7 @@ def save(fit: Fit, path) -> None:
         _remove(partial)
 
 
-def load(path) -> Fit:
+def load(path) -> Any:
     """Read a fit that `Fit.save` wrote.
 
     Parameters
@@ -43,7 +49,7 @@ def load(path) -> Fit:
 
     Returns
     -------
-    Fit
+    Fit or MDNFit
         With the specification and every group of the tree, in memory.
 
     Raises
@@ -70,13 +76,15 @@ def load(path) -> Fit:
             f"{path} ({_size(path)}) cannot be read as a saved fit: it is truncated, or of another format "
             f"({type(error).__name__}: {error}). Save the fit again with fit.save(...)."
         ) from error
-    if "bayesmix_format" not in tree.attrs or "mixture" not in tree.attrs:
+    if "bayesmix_format" not in tree.attrs or not {"mixture", "mdn"} & set(tree.attrs):
         raise ValueError(f"{path} holds data, but not a fit that bayesmix saved: the specification is missing.")
     if int(tree.attrs["bayesmix_format"]) > FORMAT:
         raise ValueError(
             f"{path} has format {tree.attrs['bayesmix_format']}, but this version of bayesmix reads up to {FORMAT}; upgrade it."
         )
     tree.attrs = {name: value for name, value in tree.attrs.items() if name != "bayesmix_format"}
+    if "mdn" in tree.attrs:
+        return MDNFit.from_tree(tree)
     return Fit(Mixture.from_dict(json.loads(tree.attrs["mixture"])), tree)
 
 

@@ -95,7 +95,7 @@ def map_estimate(
         raise ValueError(f'method={method!r} but it must be "point" or "lastlayer-laplace".')
     began, rng = (time.perf_counter(), time.process_time()), generator(random_seed)
     model, inputs, data = Model.learn(mdn, X, y)
-    problem = model.problem(inputs, data.values)
+    problem = model.problem(inputs, data.values, training=True)
     every = np.arange(problem.n_obs)
     n = members * restarts
     rows, held_out = split(problem.n_obs, n, HELD_OUT, rng) if early_stopping else (np.tile(every, (n, 1)), None)
@@ -177,7 +177,7 @@ def advi_mdn(
         raise ValueError(f'temperature={temperature!r} but it must be a positive number or "auto".')
     began, rng = (time.perf_counter(), time.process_time()), generator(random_seed)
     model, inputs, data = Model.learn(mdn, X, y)
-    problem = model.problem(inputs, data.values)
+    problem = model.problem(inputs, data.values, training=True)
     random = np.ones(problem.layout.n_weights, dtype=bool)
     if method == "lastlayer":
         random[: -problem.layout.sizes[-1] * (problem.layout.sizes[-2] + 1)] = False

@@ -7,7 +7,7 @@ same links, written once with the namespace, are traced for the compiled likelih
 
 import functools
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..arrays import Data, namespace
 from ..components import Categorical, Component, MvNormal, Product
 from ..expressions import column, constant, parameter
 from ..likelihood.rowwise import Rowwise
+from ..priors import REAL
 
 ONE = float(np.log(np.e - 1.0))  # softplus(ONE) = 1
 NEAR = 1e-6  # a probability for all of the data is taken to be so far from 0 and 1
@@ -42,13 +43,22 @@ class Head(ABC):
     def parameters(self, xp, u: list, settings: list) -> dict:
         """Parameters by name from outputs and settings, one symbol or array each; lists for those with axes of their own."""
 
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Responses (obs, column) as `log_density` reads them."""
+        return y
+
+    @property
+    def scales(self) -> slice:
+        """Which settings are the scales that responses are divided by; none of a family that reads them as they are."""
+        return slice(0, 0)
+
     @abstractmethod
     def log_density(self, xp, y: list, u: list, settings: list) -> Any:
-        """Log density, in nats, of a row y, a list of columns, given outputs and settings."""
+        """Log density, in nats, of the responses that `encode` made y, a list of columns, of; given outputs and settings."""
 
     @abstractmethod
     def start(self, y: np.ndarray, quantile: float) -> np.ndarray:
-        """Outputs (n_outputs,) of a component that lies at this quantile of the data y (obs, column)."""
+        """Outputs (n_outputs,) of a component that lies at this quantile of encoded responses y (obs, column)."""
 
     def family_parameters(self, u: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters as the family takes them: u (..., cluster, output) -> (..., cluster, ...) each."""
@@ -77,20 +87,26 @@ def expit(xp, u):
 class Numbers(Head):
     """Parameters that are single numbers, of a family of one column.
 
-    A location is ``whole + width u``; a number above an end ``end + whole softplus(u)``, scaled to be that of one component
-    for all of the data at u = 0, and kept from where a component collapses; one between two ends follows a logistic
-    curve between them.
+    Families with a location read standardised responses: the location is ``center + scale u``, where u = 0 is the mean,
+    and widths are those of one component for all of the data times softplus(u + 0.54), which is 1 at u = 0. Other
+    positive numbers follow the same curve above their end, those between two ends a logistic one. Widths are kept from zero.
     """
 
     component: Component
-    settings: np.ndarray
-    kinds: tuple[str, ...]  # of each parameter: "location", "number", "positive", "width", "precision", "between"
+    settings: np.ndarray  # center, scale and floor, then one for each parameter
+    kinds: tuple[
+        str, ...
+    ]  # of each parameter: "location", "number", "positive", "width", "precision", "between", "known"
 
     @classmethod
     def of(cls, component: Component, data: Data, floor: np.ndarray) -> "Numbers":
         """The head whose zero outputs are one component for all of the data."""
-        whole, width = component.initial_params(data, 1), _sd(data.values[:, 0])
-        kinds, settings = [], [width, floor[0]]
+        center, scale = 0.0, 1.0
+        if any(_is_location(p) for p in component.parameters) and getattr(component, "support", lambda: REAL)() == REAL:
+            center, scale = float(data.values.mean()), _sd(data.values[:, 0])
+            data = replace(data, values=rounded((data.values - center) / scale))
+        whole = component.initial_params(data, 1)
+        kinds, settings = [], [center, scale, floor[0]]
         for p in component.parameters:
             low, high = p.support
             value = float(np.ravel(whole[p.name])[0])
@@ -102,7 +118,7 @@ class Numbers(Head):
             elif np.isfinite(low):
                 kind, value = _collapse(component, whole, p.name), value - low
             else:
-                kind = "location" if p.moves or p.name == "mu" else "number"
+                kind = "location" if _is_location(p) else "number"
             kinds.append(kind)
             settings.append(value)
         return cls(component, np.array(settings), tuple(kinds))
@@ -112,18 +128,26 @@ class Numbers(Head):
         """One for each parameter that is not known."""
         return sum(kind != "known" for kind in self.kinds)
 
-    def parameters(self, xp, u, settings):
-        """See the class."""
-        width, floor, *whole = settings
+    def encode(self, y):
+        """Standardised, of a family with a location."""
+        center, scale = self.settings[:2]
+        return y if (center, scale) == (0.0, 1.0) else (y - center) / scale
+
+    @property
+    def scales(self):
+        """One."""
+        return slice(1, 2)
+
+    def _standard(self, xp, u, settings):
+        """Parameters of the encoded responses."""
+        floor, *whole = settings[2:]
         found, at = {}, 0
         for p, kind, own in zip(self.component.parameters, self.kinds, whole, strict=True):
             if kind == "known":
                 found[p.name] = own + 0.0 * u[0]
                 continue
             z, (low, high), at = u[at], p.support, at + 1
-            if kind == "location":
-                value = own + width * z
-            elif kind == "number":
+            if kind in ("location", "number"):
                 value = own + z
             elif kind == "between":
                 value = low + (high - low) * expit(xp, z + own)
@@ -137,13 +161,24 @@ class Numbers(Head):
             found[p.name] = value
         return found
 
+    def parameters(self, xp, u, settings):
+        """See the class."""
+        center, scale = settings[:2]
+        found = self._standard(xp, u, settings)
+        for p, kind in zip(self.component.parameters, self.kinds, strict=True):
+            if kind == "location":
+                found[p.name] = center + scale * found[p.name]
+            elif kind == "width":
+                found[p.name] = scale * found[p.name]
+        return found
+
     def log_density(self, xp, y, u, settings):
-        """That of the family."""
-        return self.component.log_density(y[0], self.parameters(xp, u, settings))
+        """That of the family, in the units of the responses."""
+        return self.component.log_density(y[0], self._standard(xp, u, settings)) - xp.log(settings[1])
 
     def start(self, y, quantile):
         """A location at the quantile, numbers above an end around that of the whole, half as wide as all of the data."""
-        z = (np.quantile(y[:, 0], quantile) - np.mean(y[:, 0])) / self.settings[0]
+        z = (np.quantile(y[:, 0], quantile) - np.mean(y[:, 0])) / _sd(y[:, 0])
         away = {"location": z, "width": -0.7, "precision": 0.7, "positive": z, "between": z}
         return np.array([away.get(kind, 0.0) for kind in self.kinds if kind != "known"])
 
@@ -207,8 +242,7 @@ class Vector(Head):
             raise ValueError(
                 f'the covariance of {component} is not one that a network can give; take covariance="full" or "diag".'
             )
-        sd = np.array([_sd(column) for column in data.values.T])
-        settings = np.concatenate([data.values.mean(axis=0), sd, floor])
+        settings = np.concatenate([data.values.mean(axis=0), [_sd(column) for column in data.values.T], floor])
         return cls(component, settings, component.covariance == "full")
 
     @property
@@ -221,6 +255,16 @@ class Vector(Head):
         """D means and the factor's D diagonal entries, and D (D - 1) / 2 below."""
         d = self.n_columns
         return 2 * d + self.full * (d * (d - 1) // 2)
+
+    def encode(self, y):
+        """Standardised."""
+        d = self.n_columns
+        return (y - self.settings[:d]) / self.settings[d : 2 * d]
+
+    @property
+    def scales(self):
+        """One for each column."""
+        return slice(self.n_columns, 2 * self.n_columns)
 
     def _factor(self, xp, u, settings):
         """Widths 1 / P_jj in standardised units, and the rows of P below the diagonal."""
@@ -235,7 +279,7 @@ class Vector(Head):
         """Sum of the log densities of the columns of P (y - mu)."""
         d = self.n_columns
         widths, rows = self._factor(xp, u, settings)
-        z = [(y[j] - settings[j]) / settings[d + j] - u[j] for j in range(d)]
+        z = [y[j] - u[j] for j in range(d)]
         total: Any = -0.5 * d * np.log(2.0 * np.pi)
         for j in range(d):
             own = sum((p * z[i] for i, p in enumerate(rows[j])), z[j] / widths[j])
@@ -263,9 +307,8 @@ class Vector(Head):
     def start(self, y, quantile):
         """At the quantile of the first principal component, half as wide as all of the data."""
         d = self.n_columns
-        z = (y - self.settings[:d]) / self.settings[d : 2 * d]
-        axis = np.linalg.eigh(np.atleast_2d(np.cov(z.T)))[1][:, -1]
-        at = np.quantile(z @ axis, quantile) * axis
+        axis = np.linalg.eigh(np.atleast_2d(np.cov(y.T)))[1][:, -1]
+        at = np.quantile(y @ axis, quantile) * axis
         return np.concatenate([at, np.full(d, -0.7), np.zeros(self.n_outputs - 2 * d)])
 
 
@@ -292,6 +335,11 @@ class Parts(Head):
     def settings(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Those of the parts."""
         return np.concatenate([head.settings for head in self.heads])
+
+    def encode(self, y):
+        """Those of the parts."""
+        each = zip(self.component._slices, self.heads, strict=True)
+        return np.concatenate([head.encode(y[:, own]) for own, head in each], axis=1)
 
     def _each(self, u, settings):
         at, begin = 0, 0
@@ -335,16 +383,43 @@ def head_of(component: Component, data: Data, floor: np.ndarray) -> Head:
 
 
 def rowwise_of(heads: tuple[Head, ...], n_columns: int) -> tuple[Rowwise, np.ndarray]:
-    """The compiled likelihood of several kinds of components, and its settings."""
+    """The compiled likelihood of several kinds of components, which reads `encoded` responses, and its settings."""
     p, total = max(head.n_outputs for head in heads), sum(len(head.settings) for head in heads)
     u, symbols = [parameter(i) for i in range(p)], [parameter(p + j) for j in range(total)]
-    y, at, densities = [column(j) for j in range(n_columns)], 0, []
-    xp = namespace(y[0])
-    for head in heads:
+    at, densities = 0, []
+    for which, head in enumerate(heads):
         own = symbols[at : at + len(head.settings)]
-        densities.append(constant(head.log_density(xp, y, u[: head.n_outputs], own)))
+        y = [column(which * n_columns + j) for j in range(n_columns)]
+        densities.append(constant(head.log_density(namespace(y[0]), y, u[: head.n_outputs], own)))
         at += len(head.settings)
     return Rowwise(tuple(densities), p, total), np.concatenate([head.settings for head in heads])
+
+
+def standard_settings(heads: tuple[Head, ...]) -> tuple[np.ndarray, float]:
+    """Settings under which densities are those of encoded responses, and what is then missing from their logarithms."""
+    every, missing = [], []
+    for head in heads:
+        own = head.settings.copy()
+        missing.append(-float(np.sum(np.log(own[head.scales]))))
+        own[head.scales] = 1.0
+        every.append(own)
+    if len(set(missing)) > 1:  # the densities have no common unit but that of the responses
+        return np.concatenate([head.settings for head in heads]), 0.0
+    return np.concatenate(every), missing[0]
+
+
+def encoded(heads: tuple[Head, ...], y: np.ndarray) -> np.ndarray:
+    """Responses (obs, column) as each head reads them, side by side."""
+    return np.concatenate([head.encode(y) for head in heads], axis=1)
+
+
+def rounded(z: np.ndarray) -> np.ndarray:
+    """Standardised numbers to six decimals: the unit of the data then changes nothing in training, not even its rounding."""
+    return np.round(z, 6)
+
+
+def _is_location(p) -> bool:
+    return p.moves or (p.name == "mu" and p.support == REAL)
 
 
 def _sd(column: np.ndarray) -> float:

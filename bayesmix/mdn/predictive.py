@@ -11,7 +11,8 @@ from ..components import Component, MvNormal, Normal, Product
 from ..prediction import choose, log_mean_exp
 
 BISECTIONS = 60
-KNOTS = np.array([1e-9, 1e-6, 1e-3, 0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99, 1 - 1e-3, 1 - 1e-6, 1 - 1e-9])
+FAR_KNOTS = np.array([1e-9, 1e-6, 1e-4, 1e-3, 0.01])
+KNOTS = np.concatenate([FAR_KNOTS, np.linspace(0.03, 0.97, 21), 1.0 - FAR_KNOTS[::-1]])
 NODES, NODE_WEIGHTS = np.polynomial.legendre.leggauss(12)
 GRID = 400  # points on which modes are looked for
 PAIRS = 250_000  # pairs of components of a row up to which the CRPS of normal components is taken in closed form
@@ -161,7 +162,7 @@ class Predictive:
         .. math:: \int (F(t) - 1[t \ge y])^2 dt = E|Y - y| - \tfrac12 E|Y - Y'|
 
         (Gneiting & Raftery 2007, eqs. 20 and 21). In closed form for normal components (Grimit et al. 2006), if a row has
-        few; a sum for counts; otherwise by Gauss's rule between quantiles.
+        few; a sum for counts; otherwise by Gauss's rule between quantiles, to about 1e-5 of it.
         """
         if all(isinstance(family, Normal) for family in self.families):
             if (len(self.log_weights) * len(self.kinds)) ** 2 <= PAIRS:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays import Data, as_data
 from .covariates import Covariates
-from .heads import Head, head_of, rowwise_of
+from .heads import Head, encoded, head_of, rounded, rowwise_of, standard_settings
 from .network import Layout
 from .specification import MDN
 from .training import Problem
@@ -69,21 +69,30 @@ class Model:
         return Layout((self.covariates.n_columns, *mdn.hidden, outputs), mdn.activation, mdn.residual, mdn.normalise)
 
     @property
+    def discrete(self) -> bool:
+        """Are responses counts or categories?"""
+        return self.heads[0].component.discrete
+
+    @property
     def n_outputs(self) -> int:
         """Outputs of the network for one component."""
         return max(head.n_outputs for head in self.heads)
 
-    def problem(self, inputs: np.ndarray, y: np.ndarray) -> Problem:
-        """What is trained, or evaluated, on inputs (obs, input) and responses (obs, column)."""
+    def problem(self, inputs: np.ndarray, y: np.ndarray, training: bool = False) -> Problem:
+        """What is evaluated on inputs (obs, input) and responses (obs, column), or, rounded, trained."""
         rowwise, settings = rowwise_of(self.heads, y.shape[1])
+        z, left_out = encoded(self.heads, y), 0.0
+        if training:
+            settings, left_out = standard_settings(self.heads)
+            inputs, z = rounded(inputs), rounded(z) if not self.discrete else z
         layout, kinds = self.layout, self.mdn.kinds
         offsets = np.zeros((len(kinds), self.n_outputs))
         for k, kind in enumerate(kinds):
-            own = self.heads[kind].start(y, (k + 0.5) / len(kinds))
+            own = self.heads[kind].start(z[:, kind * y.shape[1] : (kind + 1) * y.shape[1]], (k + 0.5) / len(kinds))
             offsets[k, : len(own)] = own
         scale = np.full(layout.n_weights, self.mdn.prior_scale)
         layout.views(scale)[-1][1][:] *= OUTER
-        return Problem(inputs, rowwise.prepare(y), layout, rowwise, kinds, settings, offsets, scale)
+        return Problem(inputs, rowwise.prepare(z), layout, rowwise, kinds, settings, offsets, scale, left_out)
 
 
 def check_rows(n_covariates: int, n_responses: int) -> None:
@@ -102,5 +111,5 @@ def least_widths(y: np.ndarray) -> np.ndarray:
         step = np.diff(distinct).min()
         steps = (distinct - distinct[0]) / step
         if np.all(np.abs(steps - np.rint(steps)) < MULTIPLE * np.maximum(steps, 1.0)):
-            widths[j] = max(LEAST_WIDTH, float(step / (np.sqrt(12.0) * column.std())))
+            widths[j] = max(LEAST_WIDTH, round(float(step / (np.sqrt(12.0) * column.std())), 6))
     return widths

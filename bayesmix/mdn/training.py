@@ -43,6 +43,8 @@ class Problem:
         Outputs of components spread over the data, to start from.
     scale : ndarray (weight,)
         Prior standard deviation of each weight.
+    left_out : float
+        What the log density of a row lacks, in nats, as responses are standardised.
     """
 
     x: np.ndarray
@@ -53,6 +55,7 @@ class Problem:
     settings: np.ndarray
     offsets: np.ndarray
     scale: np.ndarray
+    left_out: float = 0.0
 
     @property
     def n_obs(self) -> int:
@@ -77,7 +80,7 @@ class Problem:
             outputs, y = self.outputs(weights, these)
             value = np.empty(these.shape)
             self.rowwise.functions.log_likelihood(y, outputs, self.kinds, self.settings, value, outputs)
-            found[:, begin : begin + ROWS] = value
+            found[:, begin : begin + ROWS] = value + self.left_out
         return found
 
     def outputs(self, weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -228,7 +231,7 @@ def train(problem: Problem, plan: Plan, rows: np.ndarray, held_out, rng, progres
                 if rho.size:
                     adam(rho, d_variance, state[2], state[3], step, rate, LARGEST_GRADIENT)
                 total += value.mean(axis=1)
-            trained.objective.append(total / steps)
+            trained.objective.append(total / steps + problem.left_out)
             trained.epochs += 1
             if held_out is not None:
                 trained.held_out.append(problem.log_likelihood(mean, held_out).mean(axis=1))

@@ -7,7 +7,7 @@ from scipy.special import logsumexp, softmax
 
 import bayesmix as bm
 from bayesmix.arrays import as_data
-from bayesmix.mdn.heads import head_of, rowwise_of
+from bayesmix.mdn.heads import encoded, head_of, rowwise_of
 
 K, ROWS = 3, 40
 FAMILIES = {
@@ -40,7 +40,9 @@ def outputs_for(n_outputs, n_members=2, rows=ROWS, seed=1):
     return np.random.default_rng(seed).normal(size=(n_members, K + K * n_outputs, rows))
 
 
-def evaluate(rowwise, settings, y, outputs, kinds):
+def evaluate(heads, y, outputs, kinds):
+    rowwise, settings = rowwise_of(heads, y.shape[1])
+    y = encoded(heads, y)
     value, gradient = np.empty((len(outputs), len(y))), np.empty(outputs.shape)
     rows = np.ascontiguousarray(np.broadcast_to(rowwise.prepare(y), (len(outputs), *rowwise.prepare(y).shape)))
     rowwise.functions.log_likelihood(rows, outputs, np.asarray(kinds), settings, value, gradient)
@@ -58,9 +60,8 @@ def test_log_likelihood_is_scipys(name):
     component, _, law = FAMILIES[name]
     y = law.rvs(size=(ROWS, 1), random_state=np.random.default_rng(2)).astype(float)
     head = head_of(component, as_data(y), np.array([1e-3]))
-    rowwise, settings = rowwise_of((head,), 1)
     outputs = outputs_for(head.n_outputs)
-    value, _ = evaluate(rowwise, settings, y, outputs, [0] * K)
+    value, _ = evaluate((head,), y, outputs, [0] * K)
     u = outputs[:, K:].reshape(2, K, head.n_outputs, ROWS)
     density = log_density_of(name, y[:, 0][:, None], u, head)
     log_weights = np.moveaxis(outputs[:, :K] - logsumexp(outputs[:, :K], axis=1, keepdims=True), 1, 2)
@@ -72,25 +73,23 @@ def test_gradient_is_that_of_finite_differences(name):
     component, _, law = FAMILIES[name]
     y = law.rvs(size=(ROWS, 1), random_state=np.random.default_rng(2)).astype(float)
     head = head_of(component, as_data(y), np.array([1e-3]))
-    rowwise, settings = rowwise_of((head,), 1)
     outputs = outputs_for(head.n_outputs)
-    gradient = evaluate(rowwise, settings, y, outputs, [0] * K)[1]
+    gradient = evaluate((head,), y, outputs, [0] * K)[1]
     for j in range(outputs.shape[1]):
         step = np.zeros(outputs.shape)
         step[:, j] = 1e-5
-        up, down = (evaluate(rowwise, settings, y, outputs + s * step, [0] * K)[0] for s in (1, -1))
+        up, down = (evaluate((head,), y, outputs + s * step, [0] * K)[0] for s in (1, -1))
         np.testing.assert_allclose(gradient[:, j], (up - down) / 2e-5, rtol=1e-5, atol=1e-6)
 
 
 def test_a_logit_of_minus_infinity_is_no_component():
     y = np.random.default_rng(0).normal(size=(ROWS, 1))
     head = head_of(bm.Normal(), as_data(y), np.array([1e-3]))
-    rowwise, settings = rowwise_of((head,), 1)
     outputs = outputs_for(2)
     outputs[:, 1] = -np.inf
-    value, gradient = evaluate(rowwise, settings, y, outputs, [0] * K)
+    value, gradient = evaluate((head,), y, outputs, [0] * K)
     left = np.delete(outputs, [1, K + 2, K + 3], axis=1)
-    expected, of_left = evaluate(rowwise, settings, y, left, [0] * (K - 1))
+    expected, of_left = evaluate((head,), y, left, [0] * (K - 1))
     np.testing.assert_allclose(value, expected, rtol=1e-13)
     assert np.all(gradient[:, [1, K + 2, K + 3]] == 0.0)
     np.testing.assert_allclose(np.delete(gradient, [1, K + 2, K + 3], axis=1), of_left, rtol=1e-12, atol=1e-15)
@@ -100,9 +99,8 @@ def test_several_responses_have_scipys_density():
     rng = np.random.default_rng(5)
     y = rng.multivariate_normal([1.0, -2.0, 30.0], [[1.0, 0.5, 0.0], [0.5, 2.0, 3.0], [0.0, 3.0, 40.0]], size=ROWS)
     head = head_of(bm.MvNormal(), as_data(y), np.full(3, 1e-3))
-    rowwise, settings = rowwise_of((head,), 3)
     outputs = outputs_for(head.n_outputs, n_members=1)
-    value, gradient = evaluate(rowwise, settings, y, outputs, [0] * K)
+    value, gradient = evaluate((head,), y, outputs, [0] * K)
     u = np.moveaxis(outputs[0, K:].reshape(K, head.n_outputs, ROWS), -1, 0)
     params = head.family_parameters(u)
     weights = softmax(outputs[0, :K], axis=0).T
@@ -114,7 +112,7 @@ def test_several_responses_have_scipys_density():
         assert value[0, i] == pytest.approx(np.log(sum(density)), rel=1e-8)
     step = np.zeros(outputs.shape)
     step[:, K + 7] = 1e-5
-    up, down = (evaluate(rowwise, settings, y, outputs + s * step, [0] * K)[0] for s in (1, -1))
+    up, down = (evaluate((head,), y, outputs + s * step, [0] * K)[0] for s in (1, -1))
     np.testing.assert_allclose(gradient[:, K + 7], (up - down) / 2e-5, rtol=1e-5, atol=1e-6)
 
 
@@ -122,9 +120,8 @@ def test_families_of_a_list_each_have_their_own_density():
     y = np.random.default_rng(0).normal(3.0, 2.0, size=(ROWS, 1))
     data, floor = as_data(y), np.array([1e-3])
     heads = head_of(bm.Normal(), data, floor), head_of(bm.StudentT(), data, floor)
-    rowwise, settings = rowwise_of(heads, 1)
     outputs = outputs_for(3, n_members=1)
-    value, _ = evaluate(rowwise, settings, y, outputs, [0, 1, 1])
+    value, _ = evaluate(heads, y, outputs, [0, 1, 1])
     u = np.moveaxis(outputs[0, K:].reshape(K, 3, ROWS), -1, 0)
     normal, t = heads[0].family_parameters(u[:, :1]), heads[1].family_parameters(u[:, 1:])
     density = np.concatenate(
@@ -141,9 +138,6 @@ def test_families_of_a_list_each_have_their_own_density():
 def test_categories_sum_to_one():
     y = np.random.default_rng(0).integers(4, size=(ROWS, 1)).astype(float)
     head = head_of(bm.Categorical(), as_data(y), np.array([1e-3]))
-    rowwise, settings = rowwise_of((head,), 1)
     outputs = outputs_for(head.n_outputs)
-    total = sum(
-        np.exp(evaluate(rowwise, settings, np.full((ROWS, 1), float(c)), outputs, [0] * K)[0]) for c in range(4)
-    )
+    total = sum(np.exp(evaluate((head,), np.full((ROWS, 1), float(c)), outputs, [0] * K)[0]) for c in range(4))
     np.testing.assert_allclose(total, 1.0, rtol=1e-12)
