@@ -243,10 +243,7 @@ class Bounded(Univariate):
         """Quantile of each component, (..., cluster, 1), between bounds that are numbers or given (..., given)."""
         if given is None:
             self._need_numbers("a quantile")
-        low, high = (
-            end if isinstance(end, float) else end[..., 0]
-            for end in self._ends(given if given is None else _beside(given))
-        )
+        low, high = (end if isinstance(end, float) else end[..., 0] for end in self._ends(_beside(given)))
         return self._quantile(q, low, high, params)[..., None]
 
     def _need_numbers(self, what):
@@ -432,7 +429,7 @@ class Censored(Bounded):
 
     def sample(self, params, rng, given=None):
         """Values of the family, those beyond a bound put on it."""
-        return np.clip(self.family.sample(params, rng), *self._ends(None if given is None else _beside(given)))
+        return np.clip(self.family.sample(params, rng), *self._ends(_beside(given)))
 
 
 def _at_kink(objective, start, values):
@@ -476,8 +473,10 @@ def _with_tails() -> list[str]:
     return sorted(f.__name__ for f in own if f.log_tails is not Component.log_tails)
 
 
-def _beside(given):
-    """Given columns where x has them, behind the one that is modelled."""
+def _beside(given) -> Any:
+    """Given columns where x has them, behind the one that is modelled; None if there are none."""
+    if given is None:
+        return None
     return np.concatenate([np.full((*given.shape[:-1], 1), np.nan), given], axis=-1)
 
 
