@@ -60,6 +60,7 @@ from .evidence import log_evidence as log_evidence
 from .finite_mixtures import MFM as MFM
 from .finite_mixtures import BetaNegativeBinomial as BetaNegativeBinomial
 from .fit import Fit as Fit
+from .gating import Gating as Gating
 from .mixture import Mixture as Mixture
 from .priors import LKJ as LKJ
 from .priors import HierarchicalGamma as HierarchicalGamma

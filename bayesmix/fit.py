@@ -880,7 +880,7 @@ def _logpdf(component, x, log_weights, params):
 
 
 def _cdf(component, x, log_weights, params):
-    return (np.exp(log_weights) * component.cdf(x, params)).sum(axis=-1)
+    return (np.exp(formula.log_of_rows(component, x, log_weights, params)) * component.cdf(x, params)).sum(axis=-1)
 
 
 def _responsibilities(component, x, log_weights, params):

@@ -8,7 +8,9 @@ from typing import cast
 from . import components
 from .arrays import Data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
+from .components.gated import Gated
 from .components.varied import Heterogeneous
+from .gating import Gating
 from .priors import Priors, from_plain, to_plain
 from .units import with_units, without_columns
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
@@ -87,6 +89,8 @@ class Mixture:
         if not isinstance(self.weights, WeightsPrior):
             raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
         self.weights.check(self.n_components)
+        if isinstance(self.weights, Gating) and not self.component.gated:
+            object.__setattr__(self, "component", Gated(self.component, self.weights, self.n_components))
         if isinstance(self.component, Heterogeneous):
             self.component.check_mixture(self.n_components, self.weights)
 

@@ -57,8 +57,10 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     given = data.values[:, data.n_features :]
 
     with pm.Model(coords=coords(mixture, data)) as model:
-        weights = mixture.weights.pymc_variables(mixture.n_components)
+        weights = None if component.gated else mixture.weights.pymc_variables(mixture.n_components)
         params, _ = _parameters(mixture, data)
+        if weights is None:
+            weights = component.pymc_weights(params, data.values)
         names = list(params)
 
         def logp(value, weights, *arguments):
@@ -71,7 +73,11 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
 
         def random(weights, *arguments_and_size):
             *arguments, size = arguments_and_size
-            labels = pm.Categorical.dist(p=weights, size=size)
+            if component.gated:
+                at_rows = component.log_rows(pt.as_tensor(data.values), dict(zip(names, arguments, strict=True)))
+                labels = pm.Categorical.dist(p=pt.exp(at_rows))
+            else:
+                labels = pm.Categorical.dist(p=weights, size=size)
             own = {n: a[labels] for n, a in zip(names, arguments, strict=True)}
             return component.pymc_dist(own, **({"given": given} if data.given else {}))
 
@@ -97,6 +103,8 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
     from .likelihood.op import MixtureLogLikelihood
 
     likelihood = Likelihood(mixture.component, data, mixture.n_components, look_for_repetitions=False)
+    if mixture.component.gated:
+        return _gated_model(mixture, data, likelihood.data)
     rows = likelihood.rows
     with pm.Model(coords=coords(mixture, data)) as model:
         weights = mixture.weights.pymc_sampled(mixture.n_components)
@@ -108,6 +116,24 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
         run = MixtureLogLikelihood(likelihood.kernel)
         fused: Any = run(x, row_weights, pt.log(weights), a, b)
         pm.Potential("log_likelihood", fused[0] + log_base_measure)
+    return model
+
+
+def _gated_model(mixture, data, seen) -> pm.Model:
+    """The same for weights that depend on covariates, by the formula, which PyTensor differentiates."""
+    component = mixture.component
+    missing = np.isnan(seen.modelled) if seen.missing else None
+    values = np.where(np.isnan(seen.values), 0.0, seen.values)
+    with pm.Model(coords=coords(mixture, data)) as model:
+        params, _ = _parameters(mixture, data)
+        component.pymc_weights(params, values)
+        x = shared(values, name="rows")
+        model.register_data_var(x)
+        row_weights = pm.Data("row_weights", np.ones(seen.n_obs) if seen.weights is None else seen.weights)
+        pm.Data("log_base_measure", 0.0)
+        known = pt.specify_shape(x, (None, values.shape[1]))  # columns of one broadcast
+        rows: Any = formula.log_likelihood(component, known, 0.0, params, missing)
+        pm.Potential("log_likelihood", (row_weights * rows).sum())
     return model
 
 

@@ -267,13 +267,20 @@ def sample(fit, n: int | None, data: Data | None, rng: np.random.Generator) -> x
         raise ValueError(f"n={n!r} but the number of rows to draw must be a whole number, at least 1.")
     draws, n = fit.draws, int(n)
     which = rng.integers(len(draws["weights"]), size=n)
-    labels = choose(draws["weights"][which], rng)
+    labels = choose(_weights_at(component, draws, which, data), rng)
     own = {name: v[which, labels] for name, v in draws.items() if name != "weights"}
     values = component.sample_rows(own, rng, None if data is None else data.values[:, data.n_features :])
     coords = {"obs": np.arange(n) if data is None else data.obs, "cluster": ("obs", labels)}
     if not component.multivariate:
         return xr.DataArray(values[:, 0], dims=("obs",), coords=coords)
     return xr.DataArray(values, dims=("obs", "feature"), coords=coords | {"feature": np.array(fit.data.feature)})
+
+
+def _weights_at(component, draws, which, data) -> np.ndarray:
+    """Weights (rows, cluster) of one draw for each row."""
+    if not component.gated:
+        return draws["weights"][which]
+    return np.exp(component.log_rows(data.values[:, None, :], {"gating": draws["gating"][which]})[:, 0])
 
 
 def choose(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -355,7 +362,10 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
     values = np.empty((chains_kept, len(kept), data.n_obs, data.n_features))
     for chain, i in np.ndindex(*values.shape[:2]):
         at = {name: value[chain, kept[i]] for name, value in draws.items()}
-        labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
+        if component.gated:
+            labels = choose(np.exp(component.log_rows(data.values, at)), rng)
+        else:
+            labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
         if data.units is not None and data.units.grouped:
             labels = labels[data.units.group]  # one for each group
         own = {name: value for name, value in at.items() if name != "weights"}

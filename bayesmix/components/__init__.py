@@ -15,6 +15,7 @@ from .dirichlet import Dirichlet
 from .dirichlet import as_family as as_family
 from .exponential import Exponential
 from .gamma import Gamma
+from .gated import Gated
 from .geometric import Geometric
 from .gumbel import Gumbel
 from .half_normal import HalfNormal
@@ -87,6 +88,7 @@ FAMILIES = {
         Truncated,
         Censored,
         Regression,
+        Gated,
     )
 }
 

@@ -93,6 +93,7 @@ class Component(ABC):
     # If not, the M-step is one step of many (ECM), unless it is numeric anyway
     sufficient: ClassVar[bool] = True
     guarded: ClassVar[bool] = False  # has a family on the pass ``linear`` a guard, of one number?
+    gated: ClassVar[bool] = False  # do weights depend on covariates? Then `log_rows` has them
     mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor
     posterior_layout: ClassVar[str | None] = None
@@ -200,6 +201,14 @@ class Component(ABC):
     def read_rows(self, data, needs_response: bool = True) -> Data | None:
         """New rows for a fit, of a family that makes columns of its own of them; None of others."""
         return None
+
+    def log_rows(self, x, params: dict):
+        """Log weights of the components at each row, (..., obs, cluster), where they depend on covariates."""
+        raise NotImplementedError(f"the weights of {self} do not depend on covariates.")
+
+    def pymc_weights(self, params: dict, x):
+        """Variable ``weights`` of the open model, where weights depend on covariates: averages over rows x."""
+        raise NotImplementedError(f"the weights of {self} do not depend on covariates.")
 
     def partition(self, data: Data, n_components: int, rng: np.random.Generator) -> np.ndarray | None:
         """Responsibilities (obs, cluster) of a random start of this family's own; None if it has none."""

@@ -755,9 +755,9 @@ class Regression(Component):
         pt: Any = pytensor.tensor
         n = len(self._own)
         own, both = self._basis[:n, :n], self._basis[n:, n:]
-        params = {"coef": _coefficients(priors["coef"], "coef", ("cluster", "term"), own)}
+        params = {"coef": coefficients(priors["coef"], "coef", ("cluster", "term"), own)}
         if self.common:
-            shared = _coefficients(priors["coef_common"], "coef_common", ("common_term",), both)
+            shared = coefficients(priors["coef_common"], "coef_common", ("common_term",), both)
             params["coef_common"] = pt.broadcast_to(shared[None, :], (n_components, len(self._shared)))
         for p in self._further:
             if p.known is None:
@@ -790,7 +790,7 @@ def _belongs(term: str, name: str) -> bool:
     return term == name or term.startswith(f"{name}[")
 
 
-def _coefficients(prior, name, dims, basis):
+def coefficients(prior, name, dims, basis):
     """Make the variable of coefficients, which samplers see in the coordinates of orthonormal columns."""
     import pymc as pm
     import pytensor.tensor as pt

@@ -19,7 +19,6 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Guard
 from ..cores import available_cores, in_order
-from ..likelihood.information import parameter_jacobian
 from ..likelihood.likelihood import Likelihood
 from .climb import Climb, climb
 from .progress import track
@@ -103,7 +102,7 @@ def standard_errors(likelihood: Likelihood, params: dict, information: np.ndarra
     """
     root = np.linalg.cholesky(information)  # J I^-1 J' is the squared length of root^-1 J'
     errors = {}
-    for name, jacobian in parameter_jacobian(likelihood.component, params).items():
+    for name, jacobian in likelihood.jacobian(params).items():
         columns = np.linalg.solve(root, jacobian.reshape(params[name].size, len(root)).T)
         errors[name] = np.sqrt((columns**2).sum(axis=0)).reshape(params[name].shape)
     return errors

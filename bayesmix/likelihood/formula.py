@@ -15,7 +15,7 @@ from ..arrays import namespace
 
 def log_joint(component, x, log_weights, params):
     """Log pi_k + log p(x_n | theta_k), in nats: x (..., obs, feature) -> (..., obs, cluster)."""
-    return log_weights + log_density(component, x, params)
+    return log_of_rows(component, x, log_weights, params) + log_density(component, x, params)
 
 
 def log_density(component, x, params, missing: np.ndarray | None = None):
@@ -34,12 +34,12 @@ def log_density(component, x, params, missing: np.ndarray | None = None):
 
 def log_of_rows(component, x, log_weights, params):
     """Log weights of the components at each row, which broadcast against (..., obs, cluster)."""
-    return log_weights
+    return component.log_rows(x, params) if component.gated else log_weights
 
 
 def log_likelihood(component, x, log_weights, params, missing=None):
     """Log p(x_n), in nats: x (..., obs, feature) -> (..., obs)."""
-    joint = log_weights + log_density(component, x, params, missing)
+    joint = log_of_rows(component, x, log_weights, params) + log_density(component, x, params, missing)
     return namespace(joint).logsumexp(joint, axis=-1)
 
 

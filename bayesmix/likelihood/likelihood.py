@@ -12,7 +12,7 @@ from ..components.base import Component, Guard, Rows, Statistics
 from ..cores import in_order
 from .formula import log_likelihood, log_of_weights
 from .generate import functions_of, score_of
-from .information import observed_information
+from .information import observed_information, parameter_jacobian
 from .repeated import collapse
 from .units import kernel_of_units, parts_of_units, responsibilities, rows_of_units, shared, some_rows
 
@@ -55,6 +55,14 @@ class Likelihood:
     rows: Rows = field(init=False)
     look_for_repetitions: bool = True
     cores: int = 1  # threads of a pass over many rows; they change nothing, to the last bit
+
+    def __new__(cls, component, *args, **kwargs):
+        """The likelihood of components whose weights depend on covariates is another one."""
+        if cls is Likelihood and component.gated:
+            from .gated import GatedLikelihood
+
+            return object.__new__(GatedLikelihood)
+        return object.__new__(cls)
 
     def __post_init__(self):
         object.__setattr__(self, "data", self.data.observed())
@@ -211,6 +219,10 @@ class Likelihood:
             rows.append((below - above) / (2.0 * step))
         hessian = np.array(rows).reshape(len(vector), len(vector))
         return 0.5 * (hessian + hessian.T)
+
+    def jacobian(self, params: dict) -> dict:
+        """Derivatives of weights and parameters by name in all free coordinates, each (cluster, ..., number)."""
+        return parameter_jacobian(self.component, params)
 
     def coordinate_scale(self, vector: np.ndarray) -> np.ndarray:
         """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""
