@@ -179,3 +179,14 @@ def test_data_in_pieces_are_the_same_data(fit, tmp_path):
     mapped[5, 0] = np.nan
     with pytest.raises(ValueError, match="missing"):
         bm.em(numbered, mapped)
+
+
+def test_the_density_that_is_drawn_is_the_average_over_rows(fit):
+    from bayesmix.plots.density import mixture_density, points_on
+
+    x = points_on(fit)
+    found = mixture_density(fit.draws, fit, x)[0].sum(axis=1)
+    own, noise = fit.estimates, rows()["noise"].to_numpy()
+    every = stats.norm(own["mu"], np.hypot(own["sigma"], noise[:, None, None])).pdf(x[:, None]) @ own["weights"]
+    np.testing.assert_allclose(found, every.mean(axis=0), atol=0.02 * every.max())  # 100 of 400 rows
+    fit.plot()

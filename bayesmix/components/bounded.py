@@ -189,7 +189,7 @@ class Bounded(Univariate):
         return self if family is self.family else replace(self, family=family)
 
     # -- the formula -----------------------------------------------------------------------------------------------------
-    def _ends(self, x) -> tuple[Any, Any]:
+    def _ends(self, x: Any) -> tuple[Any, Any]:
         """Lower and upper bound, -inf and inf where there is none: numbers, or columns of x."""
         places = {name: 1 + i for i, name in enumerate(self.given)}
         found = []
@@ -227,11 +227,11 @@ class Bounded(Univariate):
             return self._cdf(x[..., :1], *self._ends(x), params)
 
     @abstractmethod
-    def _cdf(self, value, low, high, params):
+    def _cdf(self, value, low, high, params) -> Any:
         """The distribution function at values between bounds that broadcast."""
 
     @abstractmethod
-    def _quantile(self, q, low, high, params):
+    def _quantile(self, q, low, high, params) -> Any:
         """Quantiles for bounds that broadcast against the parameters."""
 
     def marginal_cdf(self, x, params, feature):

@@ -10,6 +10,7 @@ from ..fit import Fit
 from .style import DARK, DATA, STYLE, Picture, axis_label, component_colour, plain
 
 DRAWS = 400  # draws that a band or an averaged density is computed from
+AVERAGED = 100  # rows that densities are averaged over, of components that condition on columns
 LARGEST_MATRIX = 5  # features shown in pairs
 SHOWN_ROWS = 20_000  # points of a scatter plot; more are sampled
 SVG_POINTS = 3000  # points above which a scatter becomes a bitmap inside a vector graphic
@@ -126,9 +127,11 @@ def bin_edges(x: np.ndarray) -> np.ndarray:
 def points_on(fit: Fit, feature: int = 0) -> np.ndarray:
     """Points at which a density of one column is drawn: all counts, or 400 over the data and the components' tails."""
     x = fit.data.values[:, feature]
-    own = {name: value for name, value in fit.estimates.items() if name != "weights"}
-    low, high = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.002, 0.998))
-    low, high = min(low.min(), np.nanmin(x, initial=np.inf)), max(high.max(), np.nanmax(x, initial=-np.inf))
+    low, high = np.nanmin(x, initial=np.inf), np.nanmax(x, initial=-np.inf)
+    if not fit.mixture.component.given:  # where tails differ from row to row, the rows themselves tell how far they go
+        own = {name: value for name, value in fit.estimates.items() if name != "weights"}
+        ends = (fit.mixture.component.marginal_quantile(q, own)[..., feature] for q in (0.002, 0.998))
+        low, high = min(low, next(ends).min()), max(high, next(ends).max())
     if fit.mixture.component.discrete:
         step = max(1, int((high - low) // 2000))
         return np.arange(np.floor(low), np.ceil(high) + 1, step)
@@ -160,10 +163,20 @@ def draw_curve(
 
 
 def mixture_density(draws: dict, fit: Fit, x: np.ndarray) -> np.ndarray:
-    """Weight times density of each component on one column, (draws, points, cluster)."""
+    """Weight times density of each component on one column, (draws, points, cluster).
+
+    Where components condition on other columns, averaged over these in up to 100 rows of the data, evenly spaced.
+    """
     own = {name: value[:, None] for name, value in draws.items() if name != "weights"}
     component: Any = fit.mixture.component
-    return draws["weights"][:, None] * np.exp(component.log_density(x[:, None], own))
+    data = fit.data
+    if not component.given:
+        return draws["weights"][:, None] * np.exp(component.log_density(x[:, None], own))
+    total, rows = 0.0, np.unique(np.linspace(0, data.n_obs - 1, min(data.n_obs, AVERAGED)).round().astype(int))
+    for given in data.values[rows, data.n_features :]:
+        at = np.column_stack([x, np.broadcast_to(given, (len(x), len(given)))])
+        total = total + np.exp(component.log_density(at, own))
+    return draws["weights"][:, None] * (total / len(rows))
 
 
 def _draws_for_band(fit: Fit) -> dict | None:
