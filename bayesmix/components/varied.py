@@ -852,7 +852,7 @@ def _inside(component, data: Data) -> np.ndarray:
     """Rows (obs,) on which the family has a density, at some parameters; missing cells say nothing."""
     found = np.ones(data.n_obs, dtype=bool)
     for one, own in _parts(component, data):
-        if one.multivariate:
+        if one.multivariate or not _needs_base(one):
             continue
         x = own.values[:, 0]
         with np.errstate(all="ignore"):
@@ -860,6 +860,7 @@ def _inside(component, data: Data) -> np.ndarray:
                 low, high = one.support()
                 on = (x >= low) & (x <= high) if one.closed or one.discrete else (x > low) & (x < high)
             else:
+                one = getattr(one, "free", one)
                 density = np.asarray(one.log_density(own.values, _some_parameters(one, 1)))[:, 0]
                 on = np.isfinite(density)
         found &= on | np.isnan(x)
@@ -888,7 +889,7 @@ def _base(component, data: Data) -> np.ndarray:
     for one, own in _parts(component, data):
         if one.numeric or one.kernel != "linear":
             continue
-        seen = own.observed()
+        seen, one = own.observed(), getattr(one, "free", one)
         params = _some_parameters(one, own.n_features)
         eta, log_partition = one.kernel_arguments(params)
         pass_has = one.statistics(seen.values) @ eta[0] - log_partition[0]

@@ -66,12 +66,14 @@ def finish(likelihood: Likelihood, params: dict, value_and_gradient: Callable, m
 def polish(likelihood: Likelihood, params: dict, guard: Guard | None, tol: float, rounding: float) -> Finish | None:
     """Newton steps with the exact observed information, until the next is shorter than `tol` or gains nothing.
 
-    None where they do not lead anywhere.
+    None where they do not lead anywhere, and where a component of weight zero is not like the others.
 
     Where the likelihood is nearly flat its rounding hides the optimum from whoever looks at values; the step that is left
     is found from gradient and information all the same. Components of weight zero stay as they are.
     """
     alive = params["weights"] > 0
+    if not alive.all() and np.ptp(likelihood.component.exchangeable(likelihood.n_components)):
+        return None  # components that are not alike cannot be left out
     k = int(alive.sum())
     part = likelihood if alive.all() else replace(likelihood, n_components=k)
     vector = part.to_vector({name: value[alive] for name, value in params.items()})
