@@ -31,7 +31,9 @@ except ImportError as error:
         'bayesmix.sklearn needs scikit-learn 1.6 or newer, which is optional: pip install "bayesmix[sklearn]".'
     ) from error
 
-__all__ = ["GaussianMixture", "PoissonMixture"]
+from .mdn.estimator import MDNRegressor
+
+__all__ = ["GaussianMixture", "MDNRegressor", "PoissonMixture"]
 
 STARTS = {  # scikit-learn's names of starting methods, and ours
     "auto": "auto",

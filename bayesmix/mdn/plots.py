@@ -27,7 +27,7 @@ def plot(fit, x, y, kind, ax, **options):
 def density(fit, x, y, ax, modes: bool = False):
     """The density of the response over one numeric covariate, with intervals, and the rows."""
     fit._needs_one("the density over a covariate")
-    column, grid, inputs = _along(fit, x)
+    _, grid, inputs = _along(fit, x)
     shown_x, shown_y = _rows(fit, x, y)
     low, high = (fit.quantile(inputs, q).values for q in (0.005, 0.995))
     points = np.linspace(low.min(), high.max(), DENSITY)
@@ -46,18 +46,20 @@ def density(fit, x, y, ax, modes: bool = False):
         ax.plot(grid, found.isel(mode=0), ".", color="C1", ms=3, label="highest mode")
     if shown_x is not None:
         ax.plot(shown_x, shown_y, ".", color="C3", ms=3, alpha=0.5, label="rows")
-    ax.set(xlabel=str(column.name), ylabel=_name_of_response(fit), title="Density at each x, relative to its peak")
+    ax.set(
+        xlabel=_name_of_covariate(fit), ylabel=_name_of_response(fit), title="Density at each x, relative to its peak"
+    )
     ax.legend(loc="best", fontsize="small", framealpha=0.8)
     return ax
 
 
 def weights(fit, x, y, ax):
     """Weights of the components over one numeric covariate, of the first member, averaged over its draws."""
-    column, grid, inputs = _along(fit, x)
+    _, grid, inputs = _along(fit, x)
     found = fit.components(inputs)["weights"].isel(member=0).mean("draw")
     for k in range(found.sizes["cluster"]):
         ax.plot(grid, found.isel(cluster=k), label=f"component {k}")
-    ax.set(xlabel=str(column.name), ylabel="weight", ylim=(-0.02, 1.02), title="Weights of the components")
+    ax.set(xlabel=_name_of_covariate(fit), ylabel="weight", ylim=(-0.02, 1.02), title="Weights of the components")
     ax.legend(loc="best", fontsize="small")
     return ax
 
@@ -109,3 +111,7 @@ def _rows(fit, x, y):
 
 def _name_of_response(fit):
     return str(fit.model.feature[0]) if fit.model.named else "y"
+
+
+def _name_of_covariate(fit):
+    return str(fit.model.covariates.columns[0].name) if fit.model.covariates.named else "x"
