@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from . import prediction
 from .fit import Fit
-from .likelihood import formula
 
 DRAWS = 300  # draws, evenly spaced, that a posterior density is averaged over
 POINTS = 1000  # points drawn from each of two densities to compare them
@@ -297,12 +295,7 @@ def thinned(fit: Fit, n_draws: int) -> Fit:
 # -- rows ------------------------------------------------------------------------------------------------------------
 def responsibilities(fit: Fit) -> np.ndarray:
     """Responsibilities (obs, cluster) of the fit's own rows, over at most 2000 draws."""
-    data, fit = fit.data, thinned(fit, 2000)
-    return np.asarray(prediction.over_rows(fit, data, _responsibilities, ("obs", "cluster"), None))
-
-
-def _responsibilities(component, x, log_weights, params):
-    return formula.responsibilities(component, x, log_weights, params)
+    return np.asarray(thinned(fit, 2000).responsibilities())
 
 
 def adjusted_rand_index(a: np.ndarray, b: np.ndarray) -> float:

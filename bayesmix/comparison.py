@@ -13,6 +13,7 @@ from .fit import Fit
 from .labels.align import align_to
 from .leave_one_out import leave_one_out
 from .tables import POSTERIOR, TRUSTED, Entry, check_probability, entries, number, parameters_of
+from .units import same_units
 
 QUANTITIES = ("estimate", "se", "lower", "upper")
 DOUBTFUL_MARGIN = 0.05  # share of the rows by which a matching of components must beat the second best
@@ -260,6 +261,8 @@ def check_same_data(fits) -> None:
         mine, given = (np.ones(d.n_obs) if d.weights is None else d.weights for d in (own, data))
         if not np.array_equal(mine, given):
             raise ValueError(f"{said}: its rows have other weights.")
+        if not same_units(own.units, data.units):
+            raise ValueError(f"{said}: its rows have other groups or known labels.")
 
 
 def _align(fits, reference):

@@ -23,7 +23,7 @@ def marginal(fit: Fit, columns) -> Fit:
     found = {group: _marginal_of(fit, group, kept) for group in _groups(fit)}
     data = fit.data
     values = np.ascontiguousarray(data.values[:, kept])
-    return _made(fit, kept, replace(data, values=values), found, f"Marginal distribution of {names}.")
+    return _made(fit, kept, replace(data, values=values, units=None), found, f"Marginal distribution of {names}.")
 
 
 def condition(fit: Fit, given: Mapping) -> Fit:
@@ -38,7 +38,7 @@ def condition(fit: Fit, given: Mapping) -> Fit:
     kept = tuple(j for j in range(fit.data.n_features) if j not in at)
     found = {group: _conditional_of(fit, group, at) for group in _groups(fit)}
     where = ", ".join(f"{fit.data.feature[j]} = {value:g}" for j, value in at.items())
-    empty = replace(fit.data, values=np.empty((0, len(kept))), obs=np.arange(0), weights=None)
+    empty = replace(fit.data, values=np.empty((0, len(kept))), obs=np.arange(0), weights=None, units=None)
     return _made(fit, kept, empty, found, f"Conditional distribution given {where}.")
 
 

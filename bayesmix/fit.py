@@ -23,10 +23,9 @@ class Fit:
     """A fitted mixture: the specification and everything that an engine found, in one tree.
 
     ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
-    ``sample_stats``, ``log_likelihood`` (one number per row, or per group of rows; of large data at evenly spaced draws), ``log_prior`` where the
-    priors have a formula,
-    ``posterior_predictive``, ``observed_data``, ``constant_data`` and ``labels`` (the permutation applied to each
-    draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
+    ``sample_stats``, ``log_likelihood`` (one number per row, or per group of rows; of large data at evenly spaced draws),
+    ``log_prior`` where the priors have a formula, ``posterior_predictive``, ``observed_data``, ``constant_data`` and
+    ``labels`` (the permutation applied to each draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
     from its sampling distribution if they were asked for, with ``standard_error`` beside them where there is a formula.
     Parameters are called ``weights`` and as in PyMC.
 

@@ -50,9 +50,7 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
             "groups of rows have one log-likelihood for each group, which an observed variable of PyMC with one for each row cannot "
             "have; bm.nuts, bm.laplace and bm.advi take group=."
         )
-    wrong = None if data.units is None else (data.units.known[:, None] >= 0) & (
-        data.units.known[:, None] != np.arange(mixture.n_components)
-    )
+    wrong = None if data.units is None else data.units.excluded(mixture.n_components)
     missing = np.isnan(data.modelled) if data.missing else None
     given = data.values[:, data.n_features :]
 

@@ -45,6 +45,10 @@ class Units:
         """The components that rows are known to come from, sorted."""
         return np.unique(self.known[self.known != UNKNOWN])
 
+    def excluded(self, n_components: int) -> np.ndarray:
+        """Which components (obs, cluster) a row is known not to come from."""
+        return (self.known[:, None] != UNKNOWN) & (self.known[:, None] != np.arange(n_components))
+
     @property
     def first_rows(self) -> np.ndarray:
         """The first row of each unit, units in order."""
@@ -57,6 +61,13 @@ def n_units(data: Data) -> float:
         return data.total_weight
     first = data.units.first_rows
     return float(len(first)) if data.weights is None else float(data.weights[first].sum())
+
+
+def same_units(one: Units | None, other: Units | None) -> bool:
+    """Are rows grouped in the same way, with the same labels?"""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one.group, other.group) and np.array_equal(one.known, other.known)
 
 
 def exchangeable(component, n_components: int, data: Data) -> np.ndarray:
@@ -72,7 +83,9 @@ def refuse_units(labels, group) -> None:
     """Raise `ValueError` if there are labels or groups for data that are not in memory."""
     if labels is not None or group is not None:
         what = "labels" if labels is not None else "group"
-        raise ValueError(f"{what}= needs all rows in memory, but the data are read piece by piece; load them, or a part of them.")
+        raise ValueError(
+            f"{what}= needs all rows in memory, but the data are read piece by piece; load them, or a part of them."
+        )
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -127,7 +140,8 @@ def _entries(values, n_obs: int, what: str) -> list:
     """One entry for each row, None where there is none."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(f"{what} is {values!r}, but it must hold one entry for each row.")
-    values = values.tolist() if hasattr(values, "tolist") else list(values)
+    as_list = getattr(values, "tolist", None)
+    values = list(values) if as_list is None else as_list()
     if len(values) != n_obs:
         raise ValueError(f"{what} has {len(values)} entries, but the data have {n_obs} rows; give one for each.")
     return [None if _is_missing(value) else value for value in values]
@@ -160,12 +174,12 @@ def _labels(labels, n_obs: int, n_components: int) -> tuple[np.ndarray, tuple]:
     for i, value in enumerate(entries):
         if value is None:
             continue
-        if not isinstance(value, numbers.Real) or value % 1 != 0 or not UNKNOWN <= value < n_components:
+        if not isinstance(value, numbers.Real) or float(value) % 1 != 0 or not UNKNOWN <= float(value) < n_components:
             raise ValueError(
                 f"labels must be whole numbers from 0 to {n_components - 1}, or names; -1, NaN or None where unknown: row {i} "
                 f"has {value!r}."
             )
-        found[i] = int(value)
+        found[i] = int(float(value))
     return found, ()
 
 

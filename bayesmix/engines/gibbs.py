@@ -42,6 +42,8 @@ def gibbs(
     data,
     *,
     weights=None,
+    labels=None,
+    group=None,
     draws: int = 2000,
     tune: int | str = "auto",
     thin: int | str = "auto",
@@ -73,6 +75,8 @@ def gibbs(
         Rows of observations, as for `bayesmix.em`.
     weights : array_like, shape (obs,), optional
         How often each row occurs: whole numbers.
+    labels, group : None
+        Known components, and rows that share one, are for the other engines: an error here.
     draws : int
         Draws kept of each chain.
     tune : int or "auto"
@@ -117,6 +121,12 @@ def gibbs(
     """
     check_mixture(mixture, data, random_n_components=True)
     refuse_streamed(data, "bm.gibbs")
+    if labels is not None or group is not None:
+        what = "labels" if labels is not None else "group"
+        raise ValueError(
+            f"{what}= is given, but bm.gibbs draws the component of every row by itself, from all of them; bm.nuts, bm.laplace and "
+            "bm.advi take known labels and groups."
+        )
     checked = mixture.check(data, weights)
     mixture = mixture.resolved(checked)
     refuse_missing(checked, "bm.gibbs")

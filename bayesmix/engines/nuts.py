@@ -142,7 +142,7 @@ def nuts(
     return _finish(mixture, checked, sampled, stats, interrupted, draws, len(modes), attrs, rng)
 
 
-def recover(path, data, *, weights=None, random_seed=None) -> Fit:
+def recover(path, data, *, weights=None, labels=None, group=None, random_seed=None) -> Fit:
     """Read the draws of a run of `bayesmix.nuts` that was stored while it sampled, and perhaps killed.
 
     Parameters
@@ -153,6 +153,8 @@ def recover(path, data, *, weights=None, random_seed=None) -> Fit:
         The data of the run: the store holds draws and the specification, not the rows.
     weights : array_like, shape (obs,), optional
         Their weights, if there were some.
+    labels, group : array_like, shape (obs,), or str, optional
+        Their known components and groups, if there were some.
     random_seed : int, numpy.random.Generator or None
         For the posterior predictive draws.
 
@@ -171,9 +173,11 @@ def recover(path, data, *, weights=None, random_seed=None) -> Fit:
     kept_in = RunStore.open(path)
     record = kept_in.record
     mixture = Mixture.from_dict(record["mixture"])
-    checked = mixture.check(data, weights)
+    checked = mixture.check(data, weights, labels, group)
     if fingerprint(checked) != record["data"]:
-        raise ValueError(f"the data differ from those of the run in {path}; give the same rows, columns and weights.")
+        raise ValueError(
+            f"the data differ from those of the run in {path}; give the same rows, columns, weights, labels and groups."
+        )
     finished = [tree for tree in map(_finished, kept_in.trees()) if tree is not None]
     if not finished:
         raise ValueError(f"no chain of the run in {path} had made four draws: there is nothing to recover.")
@@ -263,8 +267,9 @@ def modes_of(posterior, optima: list[dict], climb=find_mode) -> list[Mode]:
     starts = []
     for params in optima:
         params = params | {"weights": np.maximum(params["weights"], 1e-6) / np.maximum(params["weights"], 1e-6).sum()}
-        order = posterior.mixture.weights.best_order(params["weights"])
-        params = {name: value[order] for name, value in params.items()}
+        if posterior.data.units is None or not len(posterior.data.units.labelled):  # known components keep their places
+            order = posterior.mixture.weights.best_order(params["weights"])
+            params = {name: value[order] for name, value in params.items()}
         try:
             start = posterior.to_vector(params)
             start = np.where(np.isneginf(start), -30.0, start)  # the logarithm of a rate of zero

@@ -62,8 +62,11 @@ class RunStore:
 
 
 def fingerprint(data: Data) -> str:
-    """Tell whether data are the same: a digest of the values and weights of the rows."""
+    """Tell whether data are the same: a digest of the values, weights, groups and known labels of the rows."""
     digest = hashlib.sha256(data.values.tobytes())
     if data.weights is not None:
         digest.update(data.weights.tobytes())
+    if data.units is not None:
+        digest.update(data.units.group.tobytes())
+        digest.update(data.units.known.tobytes())
     return digest.hexdigest()

@@ -61,8 +61,8 @@ def loo(fit, repair: str | None = None, *, random_seed=None, progressbar: bool =
             "bm.nuts, or BIC."
         )
     found, basis = leave_one_out(fit)
-    if fit.data.units is not None and fit.data.units.grouped:
-        return _of_groups(fit, found, basis, repair)
+    if fit.data.units is not None:
+        return _of_units(fit, found, basis, repair)
     k = np.full(fit.data.n_obs, -np.inf)
     k[counted_rows(fit)] = found.pareto_k
     table = influential_rows(fit, k, found.good_k)
@@ -84,21 +84,25 @@ def loo(fit, repair: str | None = None, *, random_seed=None, progressbar: bool =
     return LeaveOneOut(**values, basis=basis, influential=table, explanation=tuple(sentences), repair=repair)
 
 
-def _of_groups(fit, found, basis: str, repair) -> LeaveOneOut:
-    """The result where whole groups of rows are left out: which of them it fails for."""
+def _of_units(fit, found, basis: str, repair) -> LeaveOneOut:
+    """The result where whole groups of rows, or rows with their labels, are left out: which of them it fails for."""
     if repair is not None:
         raise ValueError(
-            f"repair={repair!r} is for single rows, but the rows of this fit are grouped; fit again without the group, "
-            "and score its rows."
+            f"repair={repair!r} is for rows by themselves, but those of this fit are grouped or have known labels; fit again "
+            "without the rows, and score them."
         )
     k, counted = np.asarray(found.pareto_k), counted_rows(fit)
     bad = np.flatnonzero(k > found.good_k)
-    names = fit.tree["log_likelihood"]["group"].values[counted[bad]]
-    table = pd.DataFrame({"position": counted[bad], "pareto_k": k[bad]}, index=pd.Index(names, name="group"))
-    said = [f"Each of the {len(counted)} groups is left out whole."]
+    dim = fit.tree["log_likelihood/x"].dims[-1]
+    names = fit.tree["log_likelihood/x"][dim].values[counted[bad]]
+    table = pd.DataFrame({"position": counted[bad], "pareto_k": k[bad]}, index=pd.Index(names, name=str(dim)))
+    what = "groups is left out whole" if fit.data.units.grouped else "rows is left out with its label"
+    said = [f"Each of the {len(counted)} {what}."]
     if len(bad):
         listed = ", ".join(map(str, names[:8])) + (", ..." if len(bad) > 8 else "")
-        said.append(f"k-hat is above {found.good_k:.2f} for {len(bad)} of them, whose elpd is not to be trusted: {listed}.")
+        said.append(
+            f"k-hat is above {found.good_k:.2f} for {len(bad)} of them, whose elpd is not to be trusted: {listed}."
+        )
     values = {field.name: getattr(found, field.name) for field in fields(found)}
     return LeaveOneOut(**values, basis=basis, influential=table, explanation=tuple(said), repair=None)
 

@@ -92,7 +92,10 @@ class Likelihood:
     def kernel(self) -> str:
         """Name of the pass."""
         name = self.component.kernel_for(self.incomplete)
-        return kernel_of_units(name, self.data.n_features) if self.by_units else name
+        if not self.by_units:
+            return name
+        self.component.expected_statistics(self.incomplete)  # is written now, if it was not before
+        return kernel_of_units(name, self.data.n_features)
 
     @property
     def can_collapse(self) -> bool:
@@ -239,7 +242,8 @@ class Likelihood:
         if self.component.smooth:
             return {"weights": members / members.sum()} | self.component.m_step(params, statistics, guard)
         new = self.maximise_given(self.responsibilities(params), guard)
-        return {name: np.where(n > 0, value, params[name]) for name, value in new.items()} | {"weights": members / members.sum()}
+        new = {name: np.where(n > 0, value, params[name]) for name, value in new.items()}
+        return new | {"weights": members / members.sum()}
 
     # -- starting without parameters ---------------------------------------------------------------------------------------
     def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:

@@ -26,9 +26,9 @@ from ..arrays import Data
 from ..components.base import Rows
 from . import formula, kernel
 from .generate import PREFIX, _load, functions_of, kernel_of, score_of
-from .kernel import _FAST, BLOCK
+from .kernel import _FAST, BLOCK, _softmax_block
 
-VERSION = 1  # raise with every change of the compiled functions here
+VERSION = 2  # raise with every change of the compiled functions here
 WHOLE, SUMMED, KNOWN = range(3)  # what a block holds: units, or rows of a long one whose densities are summed, or were
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)
@@ -82,6 +82,33 @@ def _shares(own):
 
 
 @_compiled
+def _single(units, start, rows):
+    """Is every row of a block a unit by itself?"""
+    same = 0
+    for i in range(1, rows):
+        same += units[start + i, 1] == units[start + i - 1, 1]
+    return same == 0
+
+
+@_compiled
+def _allocate_rows(joint, units, log_weights, start, rows, members):
+    """The same for units of one row each, as in passes over rows."""
+    largest, total, weights = np.empty(BLOCK), np.empty(BLOCK), np.empty(BLOCK)
+    for i in range(rows):
+        weights[i] = units[start + i, 0]
+    for k in range(joint.shape[0]):
+        for i in range(rows):
+            joint[k, i] += log_weights[k]
+    log_likelihood = _softmax_block(joint, largest, total, weights, 0, rows)
+    for k in range(joint.shape[0]):
+        s = 0.0
+        for i in range(rows):
+            s += joint[k, i]
+        members[k] += s
+    return log_likelihood
+
+
+@_compiled
 def allocate_units(joint, units, log_weights, state, own, members):
     """Turn log densities (K, BLOCK) of a block into weighted responsibilities, in place; return its log-likelihood.
 
@@ -99,6 +126,8 @@ def allocate_units(joint, units, log_weights, state, own, members):
             for k in range(n_components):
                 if k != known:
                     joint[k, i] = -np.inf
+    if state[2] == WHOLE and _single(units, start, rows):
+        return _allocate_rows(joint, units, log_weights, start, rows, members)
     log_likelihood, begin = 0.0, 0
     while begin < rows:
         stop, w = begin + 1, units[start + begin, 0]
@@ -142,9 +171,7 @@ def _by_units(source: str) -> str | None:
     if not passes or len(_LOOP.findall(source)) != passes:
         return None
     source = _SOFTMAX.sub("allocate_units(joint, row_weights, of_units, state, own, members)", source)
-    source = _LOOP.sub(
-        r"\1while next_block(row_weights, state):\n\1    start, rows = state[0], state[1]\n", source
-    )
+    source = _LOOP.sub(r"\1while next_block(row_weights, state):\n\1    start, rows = state[0], state[1]\n", source)
     source = _RETURN.sub(r"\1, members", source)
     begin = re.compile(r"^(def \w+\(x, row_weights, log_weights, .*\):\n(?:    \"\"\"(?:.|\n)*?\"\"\"\n)?)", re.M)
     further = (
@@ -165,8 +192,10 @@ def kernel_of_units(name: str, n_features: int) -> str:
         If that pass cannot be made to read units.
     """
     if name.startswith(PREFIX):
-        text = _by_units(Path(functions_of(name).__file__).read_text())
-        source = None if text is None else text.replace("import numpy as np\n", f"import numpy as np\n\n{_imports()}", 1)
+        text = _by_units(Path(str(functions_of(name).__file__)).read_text())
+        source = (
+            None if text is None else text.replace("import numpy as np\n", f"import numpy as np\n\n{_imports()}", 1)
+        )
     elif name == "full_missing":
         source = _full_missing(n_features)
     else:
@@ -214,7 +243,9 @@ def _full_missing(n_features: int) -> str:
     source = _by_units(Joined((Segment("full", d, missing=True),)).source)
     assert source is not None
     source = re.sub(r"(def (?:first|second)\(.*\):\n)", rf"\1    b = b.reshape((b.shape[0], {d * d}))\n", source)
-    source = _RETURN_OF_UNITS.sub(rf"\1log_likelihood, n, first, second.reshape((second.shape[0], {d}, {d})), members", source)
+    source = _RETURN_OF_UNITS.sub(
+        rf"\1log_likelihood, n, first, second.reshape((second.shape[0], {d}, {d})), members", source
+    )
     source = source[: source.index("@_compiled\ndef score")]
     source = source.replace("import numpy as np\n", f"import numpy as np\n\n{_imports()}", 1)
     return f"{source}from bayesmix.likelihood.kernel import full_score as score\n"
@@ -276,14 +307,13 @@ def shared(responsibilities: np.ndarray, units) -> np.ndarray:
 
 def named(responsibilities: np.ndarray, units) -> np.ndarray:
     """Responsibilities (obs, cluster) whose columns are put in the order that agrees best with the components that are known."""
-    labelled = None if units is None else units.known >= 0
-    if labelled is None or not labelled.any():
+    if units is None or not len(units.labelled):
         return responsibilities
     from scipy.optimize import linear_sum_assignment
 
-    k = responsibilities.shape[1]
-    wanted = units.known[labelled, None] == np.arange(k)
-    return responsibilities[:, linear_sum_assignment(-wanted.T.astype(float) @ responsibilities[labelled])[1]]
+    labelled = units.known >= 0
+    wanted = (units.known[labelled, None] == np.arange(responsibilities.shape[1])).astype(float)
+    return responsibilities[:, linear_sum_assignment(-wanted.T @ responsibilities[labelled])[1]]
 
 
 def _columns(component, data: Data) -> np.ndarray:
@@ -306,10 +336,7 @@ def by_unit(log_density: np.ndarray, log_weights, units) -> tuple[np.ndarray, np
     """Log joint density of units (..., unit, cluster) from that of rows (..., obs, cluster), and each row's unit (obs,)."""
     _, place = np.unique(units.group, return_inverse=True)
     place = place.ravel()
-    k = log_density.shape[-1]
-    known = units.known
-    wrong = (known[:, None] >= 0) & (known[:, None] != np.arange(k))
-    masked = np.where(wrong, -np.inf, log_density)
+    masked = np.where(units.excluded(log_density.shape[-1]), -np.inf, log_density)
     order = np.argsort(place, kind="stable")
     first = np.flatnonzero(np.diff(place[order], prepend=-1))
     return np.add.reduceat(masked[..., order, :], first, axis=-2) + log_weights, place

@@ -38,6 +38,9 @@ def coclustering(fit, rows=None, draws: int | None = None) -> xr.DataArray:
     chosen = choose_rows(fit, rows)
     check_size(len(chosen))
     values = similarity(responsibilities_in_pieces(fit, evenly_spaced(fit, draws), chosen), len(chosen))
+    if fit.data.units is not None and fit.data.units.grouped:
+        group = fit.data.units.group[chosen]
+        values[group[:, None] == group] = 1.0  # they share their component
     labels = fit.data.obs[chosen]
     coords = {"obs": labels, "obs_2": labels}
     return xr.DataArray(values, dims=("obs", "obs_2"), coords=coords, name="coclustering")
