@@ -18,6 +18,9 @@ FAMILIES = {
     "diag": (bm.MvNormal(covariance="diag"), 3, 3),
     "spherical": (bm.MvNormal(covariance="spherical"), 2, 3),
     "Poisson": (bm.Poisson(), 1, 2),
+    "Binomial": (bm.Binomial(n=12), 1, 2),
+    "Multinomial": (bm.Multinomial(), 3, 2),
+    "product": (bm.Product(a=bm.Poisson(), b=bm.Categorical(n_categories=4), c=bm.Bernoulli()), 3, 2),
 }
 
 
@@ -27,6 +30,9 @@ def groups(component, d, k, weighted):
     x = mean[rng.integers(0, k, 400)] + rng.normal(size=(400, d))
     if isinstance(component, bm.Poisson):
         x = rng.poisson(np.where(rng.random((400, 1)) < 0.3, 2.0, 9.0)).astype(float)
+    elif component.kernel_for(False) == "linear" or component.multivariate and component.discrete:
+        x = rng.poisson(np.where(rng.random((400, 1)) < 0.4, 2.0, 5.0), (400, d)).astype(float)
+        x = np.minimum(x, {1: [12], 3: [30, 3, 1]}[d])
     weights = rng.integers(0, 4, 400).astype(float) if weighted else None
     mixture = bm.Mixture(component, k)
     return Likelihood(component, mixture.check(x, weights), k)

@@ -43,6 +43,9 @@ class Parameter:
         return self.reach[0] if self.reach[0] == self.reach[1] else None
 
 
+RATE, OUTCOMES = 0, 1  # parts of families of the kernel ``linear``, as `bayesmix.engines.loop` knows them
+
+
 class Statistics(NamedTuple):
     """What one pass over the data returns; shapes as in `bayesmix.likelihood.kernel`."""
 
@@ -338,6 +341,13 @@ class Component(ABC):
     @abstractmethod
     def kernel_arguments(self, params: dict) -> tuple[np.ndarray, np.ndarray]:
         """The kernel's a and b at these parameters."""
+
+    def linear_parts(self, n_features: int) -> np.ndarray:
+        """Of what parts a family of the kernel ``linear`` is, (part, 2), for `bayesmix.engines.loop`; none of others.
+
+        `RATE` or `OUTCOMES`, and the number of statistics.
+        """
+        return np.empty((0, 2), dtype=np.int64)
 
     def kernel_for(self, missing: bool) -> str:
         """Name of the pass over rows with missing cells, or over rows without."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays import check_counts, check_one_column, namespace
 from ..priors import POSITIVE, Prior, Priors
-from .base import Component, Parameter, Rows, full_shape
+from .base import RATE, Component, Parameter, Rows, full_shape
 from .normal import moments
 
 
@@ -34,7 +34,7 @@ class Poisson(Component):
     mu: object = None
     discrete = True
     posterior_layout = "rate"
-    compiled_step = "rate"
+    compiled_step = "linear"
 
     def __post_init__(self):
         self._check_priors(mu=POSITIVE)
@@ -112,6 +112,10 @@ class Poisson(Component):
         count, where = np.unique(data.values[:, 0], return_inverse=True)
         weights = np.bincount(where.ravel(), weights=data.weights, minlength=len(count)).astype(float)
         return Rows(np.ascontiguousarray(count[:, None]), weights, -float(weights @ gammaln(count + 1.0)))
+
+    def linear_parts(self, n_features):
+        """One rate."""
+        return np.array([[RATE, 1]])
 
     def kernel_arguments(self, params):
         """Eta = log mu as (cluster, 1), A = mu."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..arrays import check_counts, check_one_column
 from ..priors import UNIT, Prior
-from .base import Component, Parameter, Rows, full_shape
+from .base import OUTCOMES, Component, Parameter, Rows, full_shape
 from .normal import _weights
 
 FLATTEST = 1e-8  # information of a logit per row, below which steps in it are not measured by it any more
@@ -26,6 +26,8 @@ INSIDE = 1e-4  # probability that an outcome is given where none at all has no f
 
 class Probabilities(Component):
     """A family whose parameters are the probabilities of J outcomes, the same J for every component."""
+
+    compiled_step = "linear"
 
     # -- what a family states ------------------------------------------------------------------------------------------
     @abstractmethod
@@ -60,6 +62,10 @@ class Probabilities(Component):
         base = self.log_base_measure(x)
         total = float(weights @ base) if weights.size else float(base.sum())
         return Rows(np.ascontiguousarray(self.statistics(x), dtype=float), weights, total)
+
+    def linear_parts(self, n_features):
+        """The outcomes."""
+        return np.array([[OUTCOMES, self.n_outcomes(n_features)]])
 
     def kernel_arguments(self, params):
         """Eta = log p as (cluster, J), A = 0."""
@@ -222,4 +228,4 @@ def beta_about(mean: float, concentration: float) -> Prior:
 
 def _left(p):
     """Sum of this entry and those behind it, along the last axis."""
-    return np.flip(np.cumsum(np.flip(p, axis=-1), axis=-1), axis=-1)
+    return np.cumsum(p[..., ::-1], axis=-1)[..., ::-1]

@@ -379,6 +379,16 @@ class Product(Component):
         weights = np.empty(0) if data.weights is None else data.weights
         return Rows(np.ascontiguousarray(np.concatenate(columns, axis=1), dtype=float), weights, base)
 
+    @property
+    def compiled_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """That of the kernel ``linear``, if all parts have it: with the statistics side by side they are one family."""
+        return "linear" if all(part.component.compiled_step == "linear" for part in self.parts) else None
+
+    def linear_parts(self, n_features):
+        """Those of the parts."""
+        pairs = zip(self.parts, self._slices, strict=True)
+        return np.concatenate([part.component.linear_parts(own.stop - own.start) for part, own in pairs])
+
     def kernel_for(self, missing):
         """The pass written for these parts, with or without missing cells."""
         return (self.joined_missing if missing else self.joined).name

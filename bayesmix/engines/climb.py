@@ -74,7 +74,7 @@ def climb(
     run = _updates(likelihood, params, guard, first, tol, accelerate)
     if not likelihood.component.smooth:
         return _kinked(likelihood, run, guard, max_iter, tol, accelerate)
-    if likelihood.component.numeric:
+    if _by_newton(likelihood.component):
         run = _numeric(likelihood, run, guard, max_iter, tol, accelerate)
         run = _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
         return replace(run, params=likelihood.component.canonical(run.params))
@@ -206,12 +206,13 @@ def _gradient(likelihood, guard):
     from . import loop
 
     kind = loop.STEPS[likelihood.component.compiled_step]
+    parts = likelihood.component.linear_parts(likelihood.data.n_features)
     x, row_weights, base = likelihood.rows
     imagined: Any = (*_guard_arrays(likelihood, guard), *_empty_statistics(likelihood))
 
     def gradient(vector):
         with interruptible():
-            value, slope = loop.value_and_gradient(kind, vector, x, row_weights, *imagined)
+            value, slope = loop.value_and_gradient(kind, parts, vector, x, row_weights, *imagined)
         return value + base, slope
 
     return gradient
@@ -225,8 +226,8 @@ def _guard_arrays(likelihood, guard):
 def _empty_statistics(likelihood):
     """Room for n, first and second, as `bayesmix.engines.loop` wants them."""
     k, width = likelihood.n_components, likelihood.rows.x.shape[1]
-    shapes = {"full": (k, width, width), "diagonal": (k, width), "linear": (0,)}
-    return np.empty(k), np.empty(k * width), np.empty(shapes[likelihood.component.kernel])
+    second = {"full": (k, width, width), "diagonal": (k, width)}.get(likelihood.component.kernel, (0,))
+    return np.empty(k), np.empty(k * width), np.empty(second)
 
 
 @np.errstate(divide="ignore", invalid="ignore", over="ignore")  # a collapse is noticed by what is not finite
@@ -264,7 +265,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
         if previous_step and previous_step > NOISE:
             rates = [*rates[-19:], min(step / previous_step, 0.9999)]
         distance = step / (1.0 - max(rates))
-        if first.objective < (trace[-1] if likelihood.component.numeric else start.objective) - rounding:
+        if first.objective < (trace[-1] if _by_newton(likelihood.component) else start.objective) - rounding:
             return result(converged=distance <= max(tol, 1e-6), stalled=True)
         place = first
         trace.append(max(place.objective, trace[-1]))
@@ -321,10 +322,15 @@ def _is_quick(likelihood):
     return likelihood.has_rows and compiled and len(likelihood.rows.x) < MANY_ROWS
 
 
+def _by_newton(component):
+    """Is the M-step one step of Newton's method? That of a product of families with a compiled M-step is not."""
+    return component.numeric and component.compiled_step is None
+
+
 def pass_cost(likelihood):
     """Rough cost of a pass, in nanoseconds on one core."""
     rows, width = likelihood.rows.x.shape
-    if likelihood.component.numeric:
+    if likelihood.component.numeric and not _is_quick(likelihood):
         return rows * likelihood.n_components * NUMERIC_COST + NUMERIC_OVERHEAD
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
     patterns = len(np.unique(np.isnan(likelihood.rows.x), axis=0)) if likelihood.incomplete else 0
@@ -345,7 +351,8 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
     kind = loop.STEPS[component.compiled_step]
     x, row_weights, base = likelihood.rows
     memory, imagined = np.zeros(loop.MEMORY), _guard_arrays(likelihood, guard)
-    state: Any = (kind, theta, x, row_weights, base, *imagined, *_empty_statistics(likelihood), memory)
+    parts = component.linear_parts(likelihood.data.n_features)
+    state: Any = (kind, parts, theta, x, row_weights, base, *imagined, *_empty_statistics(likelihood), memory)
     with interruptible():
         if not loop.begin(*state):
             return failed
@@ -418,7 +425,7 @@ def _step(likelihood, place, guard, least):
     """
     params = _update(likelihood, place, guard)
     new = _visit(likelihood, params, guard)
-    if not likelihood.component.numeric:
+    if not _by_newton(likelihood.component):
         return new, 1
     theta = _coordinates(likelihood, params)
     for halvings in range(MOST_HALVINGS):

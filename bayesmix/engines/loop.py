@@ -9,8 +9,12 @@ equal. A run is a vector ``theta``: the logarithms of the weights (K,), then the
 ``spherical``  mu (K, D), log sigma (K,); kernel ``diagonal``
 ``full``       mu (K, D), K lower triangles of P row by row, logarithms on the diagonal; kernel ``full``
 ``tied``       mu (K, D), one such triangle; kernel ``full``
-``rate``       log mu (K,); kernel ``linear``
+``linear``     part by part, log mu (K,) of rates, or logits (K, J - 1) of a sequence of choices; kernel ``linear``
 =============  =====================================================================================================
+
+Families of the kernel ``linear`` say of what parts they are, (part, 2): `RATE`, with one statistic x, eta = log mu and
+A = mu; or `OUTCOMES`, with J statistics and eta the logarithms of J probabilities, as of
+`bayesmix.components.probabilities`. Other families have none. A product of such families is one of them.
 
 The statistics ``second`` have the shape that the kernel gives them, and by their number of dimensions Numba knows which
 kernel is meant: (K, D) ``diagonal``, (K, D, D) ``full``, (0,) ``linear``. A family compiles what it needs, and no more.
@@ -21,11 +25,12 @@ import math
 import numba
 import numpy as np
 
+from ..components.base import RATE
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
 KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
-STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "rate": 4}
-DIAG, SPHERICAL, FULL, TIED, RATE = range(5)
+STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "linear": 4}
+DIAG, SPHERICAL, FULL, TIED, LINEAR = range(5)
 
 # How a call of `advance` ended.
 RUNNING, CONVERGED, COLLAPSED, STALLED = range(4)
@@ -106,16 +111,96 @@ def _factors(coordinates, n_components, n_features, shared):
     return factor
 
 
+@_compiled
+def _log_of_choice(v):
+    """Log probabilities of a choice with logit v, and of none."""
+    return -math.log1p(math.exp(-v)), -math.log1p(math.exp(v))
+
+
+@_compiled
+def _natural(parts, own, n_components, n_statistics):
+    """Eta (K, P) and A (K,) of the kernel ``linear``, from the parts' coordinates."""
+    eta, log_partition = np.empty((n_components, n_statistics)), np.zeros(n_components)
+    at, column = 0, 0
+    for part in range(parts.shape[0]):
+        size = parts[part, 1]
+        if parts[part, 0] == RATE:
+            for k in range(n_components):
+                eta[k, column] = own[at + k]
+                log_partition[k] += math.exp(own[at + k])
+            at += n_components
+        else:
+            for k in range(n_components):
+                left = 0.0
+                for j in range(size - 1):
+                    chosen, other = _log_of_choice(own[at])
+                    eta[k, column + j] = left + chosen
+                    left += other
+                    at += 1
+                eta[k, column + size - 1] = left
+        column += size
+    return eta, log_partition
+
+
+@_compiled
+def _natural_update(parts, own, n, first, n_statistics, out):
+    """Write the coordinates of the parts' M-steps into out; a component without rows keeps what it had."""
+    at, column = 0, 0
+    for part in range(parts.shape[0]):
+        size = parts[part, 1]
+        for k in range(n.shape[0]):
+            sums = first[k * n_statistics + column : k * n_statistics + column + size]
+            if parts[part, 0] == RATE:
+                out[at] = (math.log(sums[0] / n[k]) if sums[0] > 0.0 else -np.inf) if n[k] > 0.0 else own[at]
+                at += 1
+                continue
+            later = 0.0
+            for j in range(size - 1, -1, -1):
+                if j < size - 1:
+                    if sums[j] > 0.0 and later > 0.0:
+                        out[at + j] = math.log(sums[j] / later)
+                    elif sums[j] + later > 0.0:
+                        out[at + j] = np.inf if sums[j] > 0.0 else -np.inf
+                    else:  # no choice is made where nothing is left to choose from
+                        out[at + j] = 0.0
+                later += sums[j]
+            if not later > 0.0:
+                for j in range(size - 1):
+                    out[at + j] = own[at + j]
+            at += size - 1
+        column += size
+
+
+@_compiled
+def _natural_gradient(parts, own, n, first, n_statistics, gradient):
+    """Write the gradient in the parts' coordinates."""
+    at, column = 0, 0
+    for part in range(parts.shape[0]):
+        size = parts[part, 1]
+        for k in range(n.shape[0]):
+            sums = first[k * n_statistics + column : k * n_statistics + column + size]
+            if parts[part, 0] == RATE:
+                gradient[at] = sums[0] - n[k] * math.exp(own[at])
+                at += 1
+                continue
+            later = sums[size - 1]
+            for j in range(size - 2, -1, -1):
+                later += sums[j]
+                gradient[at + j] = sums[j] - later * math.exp(_log_of_choice(own[at + j])[0])
+            at += size - 1
+        column += size
+
+
 @_in_callers
-def _visit(kind, theta, x, row_weights, n_components, guard_n, guard_second, n, first, second):
+def _visit(kind, parts, theta, x, row_weights, n_components, guard_n, guard_second, n, first, second):
     """One pass at theta: log-likelihood and objective; the statistics are written into n, first (flat), second."""
     d = x.shape[1]
     log_weights = theta[:n_components].copy()
     own = theta[n_components:]
     value = 0.0
     if second.ndim == 1:
-        eta = own.copy().reshape((n_components, 1))
-        log_likelihood, counts, sums, _ = linear(x, row_weights, log_weights, eta, np.exp(own))
+        eta, log_partition = _natural(parts, own, n_components, d)
+        log_likelihood, counts, sums, _ = linear(x, row_weights, log_weights, eta, log_partition)
         _copy(counts, n)
         _copy(sums, first)
         return log_likelihood, log_likelihood
@@ -151,7 +236,7 @@ def _visit(kind, theta, x, row_weights, n_components, guard_n, guard_second, n, 
 
 
 @_compiled
-def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, first, second, out):
+def _update(kind, parts, theta, n_features, n_components, guard_n, guard_second, n, first, second, out):
     """Write the M-step from the statistics found at theta into out; False where a component has no spread left."""
     d, k_all = n_features, n_components
     total = 0.0
@@ -161,11 +246,7 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
         out[k] = math.log(n[k] / total) if n[k] > 0.0 else -np.inf
     at_mu = k_all
     if second.ndim == 1:
-        for k in range(k_all):
-            if n[k] > 0.0:
-                out[at_mu + k] = math.log(first[k] / n[k]) if first[k] > 0.0 else -np.inf
-            else:
-                out[at_mu + k] = theta[at_mu + k]
+        _natural_update(parts, theta[at_mu:], n, first, d, out[at_mu:])
         return True
     at_rest = at_mu + k_all * d
     for k in range(k_all):
@@ -224,7 +305,7 @@ def _update(kind, theta, n_features, n_components, guard_n, guard_second, n, fir
 @_compiled
 def _thinnest(kind, theta, n_components, n_features):
     """Harmonic mean of the eigenvalues of a covariance, columns scaled to unit variance within components: smallest."""
-    if kind == RATE:
+    if kind == LINEAR:
         return 1.0
     d, k_all = n_features, n_components
     rest = theta[k_all + k_all * d :]
@@ -298,12 +379,14 @@ def _usable(objective, n, first, second):
 
 
 @_compiled
-def begin(kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory):
+def begin(kind, parts, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory):
     """Visit the start: False where it has no likelihood. n, first, second and memory are filled."""
     memory[:] = 0.0
     memory[_LONGEST] = 1.0
     memory[DISTANCE] = np.inf
-    log_likelihood, objective = _visit(kind, theta, x, row_weights, n.shape[0], guard_n, guard_second, n, first, second)
+    log_likelihood, objective = _visit(
+        kind, parts, theta, x, row_weights, n.shape[0], guard_n, guard_second, n, first, second
+    )
     memory[LOG_LIKELIHOOD] = log_likelihood + log_base_measure
     memory[OBJECTIVE] = objective + log_base_measure
     memory[_BEST] = memory[OBJECTIVE]
@@ -336,7 +419,7 @@ def _jump(theta0, theta1, theta2, scale, n_components, memory, out):
 
 @_compiled
 def advance(
-    kind, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory,
+    kind, parts, theta, x, row_weights, log_base_measure, guard_n, guard_second, n, first, second, memory,
     scale, budget, tol, accelerate, rounding, noise, collapsed, trace,
 ):  # fmt: skip
     """Run EM on from theta for about `budget` updates: how it ended, updates made, entries of the trace written.
@@ -353,11 +436,11 @@ def advance(
     while made < budget or stage != _FIRST:
         if stage == _FIRST:
             made += 1
-            if not _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, places[_FIRST]):
+            if not _update(kind, parts, theta, d, k_all, guard_n, guard_second, n, first, second, places[_FIRST]):
                 return COLLAPSED, made, written
         place = places[stage]
         log_likelihood, objective = _visit(
-            kind, place, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
+            kind, parts, place, x, row_weights, k_all, guard_n, guard_second, n_new, first_new, second_new
         )
         log_likelihood += log_base_measure
         objective += log_base_measure
@@ -401,7 +484,7 @@ def advance(
 
         made += 1
         theta2 = places[_SECOND]
-        if not _update(kind, theta, d, k_all, guard_n, guard_second, n, first, second, theta2):
+        if not _update(kind, parts, theta, d, k_all, guard_n, guard_second, n, first, second, theta2):
             return COLLAPSED, made, written
         step = _length(theta2, theta, scale)
         if memory[_PREVIOUS] > noise:
@@ -417,7 +500,7 @@ def advance(
 
 
 @_compiled
-def value_and_gradient(kind, vector, x, row_weights, guard_n, guard_second, n, first, second):
+def value_and_gradient(kind, parts, vector, x, row_weights, guard_n, guard_second, n, first, second):
     """Objective without the base measure, and its gradient, in free coordinates as `Likelihood.to_vector` has them.
 
     These are log ratios of the weights to the last one, (K - 1,), then the coordinates of ``theta``. The statistics are
@@ -432,15 +515,14 @@ def value_and_gradient(kind, vector, x, row_weights, guard_n, guard_second, n, f
         total += math.exp(theta[k] - largest)
     for k in range(k_all):
         theta[k] -= largest + math.log(total)
-    _, objective = _visit(kind, theta, x, row_weights, k_all, guard_n, guard_second, n, first, second)
+    _, objective = _visit(kind, parts, theta, x, row_weights, k_all, guard_n, guard_second, n, first, second)
     gradient = np.zeros(vector.shape[0])
     all_rows = n.sum()
     for k in range(k_all - 1):
         gradient[k] = n[k] - all_rows * math.exp(theta[k])
     own = gradient[k_all - 1 :]
     if second.ndim == 1:
-        for k in range(k_all):
-            own[k] = first[k] - n[k] * math.exp(theta[k_all + k])
+        _natural_gradient(parts, theta[k_all:], n, first, d, own)
         return objective, gradient
     mu = theta[k_all : k_all + k_all * d].copy().reshape((k_all, d))
     rest, of_rest = theta[k_all + k_all * d :], own[k_all * d :]
