@@ -108,6 +108,22 @@ def test_a_part_of_several_columns_is_conditioned_within(mixed):
     assert isinstance(mixed.marginal("visits").mixture.component, bm.Poisson)
 
 
+def test_a_t_distribution_given_some_columns_has_more_degrees_of_freedom():
+    """By the ratio of SciPy's joint and marginal densities (Ding 2016): nu + d, and a scale that grows with the distance."""
+    nu = np.array([3.0, 7.0])
+    fit = bm.Fit.from_parameters(bm.Mixture(bm.MvStudentT(), 2), ROWS, weights=WEIGHTS, mu=MU, scale=COV, nu=nu)
+    given = fit.condition(b=0.4)
+    np.testing.assert_allclose(given.estimates["nu"], nu + 1.0)
+    points = np.array([[-1.0, 0.3], [0.5, 1.0], [2.0, -2.0]])
+    whole = np.insert(points, 1, 0.4, axis=1)
+    joint = [w * stats.multivariate_t(m, s, n).pdf(whole) for w, m, s, n in zip(WEIGHTS, MU, COV, nu, strict=True)]
+    alone = [w * stats.t.pdf(0.4, n, m[1], np.sqrt(s[1, 1])) for w, m, s, n in zip(WEIGHTS, MU, COV, nu, strict=True)]
+    np.testing.assert_allclose(np.exp(given.logpdf(points)), np.sum(joint, axis=0) / np.sum(alone), rtol=1e-11)
+    one = fit.marginal("b")
+    assert isinstance(one.mixture.component, bm.StudentT)
+    assert float(np.exp(one.logpdf([0.4]))[0]) == pytest.approx(np.sum(alone), rel=1e-11)
+
+
 def test_every_draw_of_a_posterior_is_conditioned_by_itself():
     fit = bm.laplace(
         bm.Mixture(bm.MvNormal(), 2), bm.datasets.load("faithful"), draws=100, random_seed=1, progressbar=False
