@@ -3,7 +3,7 @@
 The measures work on plain arrays; `Agreement` holds what they say of every pair of fits.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -193,7 +193,7 @@ def distances(fits: dict[str, Fit], pairs) -> list[dict]:
 
     def sampled(name):
         if name not in points:
-            points[name] = _as_rows(thin[name].sample(POINTS, random_seed=0).values)
+            points[name] = _drawn(thin[name])
         return points[name]
 
     def at(name, source):
@@ -207,6 +207,8 @@ def distances(fits: dict[str, Fit], pairs) -> list[dict]:
         support = common_support(thin[a], thin[b])
         if components[0].discrete != components[1].discrete:
             found.append(dict.fromkeys(DISTANCES, np.nan))  # densities of different measures
+        elif components[0].given != components[1].given:
+            found.append(dict.fromkeys(DISTANCES, np.nan))  # densities given different columns
         elif support is not None:
             log_p, log_q = (np.asarray(thin[name].logpdf(support[0][:, None])) for name in (a, b))
             found.append(distance(log_p, log_q, support[1]))
@@ -256,6 +258,8 @@ def common_support(first: Fit, second: Fit) -> tuple[np.ndarray, np.ndarray] | N
     """
     from scipy.special import ndtr
 
+    if first.mixture.component.given or second.mixture.component.given:
+        return None
     if first.data.n_features > 1 or first.mixture.component.discrete != second.mixture.component.discrete:
         return None
     levels = ndtr(np.linspace(-8, 8, 721))
@@ -275,6 +279,15 @@ def common_support(first: Fit, second: Fit) -> tuple[np.ndarray, np.ndarray] | N
 
 def _as_rows(values):
     return values if values.ndim == 2 else values[:, None]
+
+
+def _drawn(fit: Fit):
+    """Points drawn from a density; of one given columns, at random rows of the data."""
+    if not fit.mixture.component.given:
+        return _as_rows(fit.sample(POINTS, random_seed=0).values)
+    rows = fit.data.take(np.random.default_rng(0).integers(fit.data.n_obs, size=POINTS))
+    drawn = _as_rows(fit.sample(data=rows, random_seed=0).values)
+    return replace(rows, values=np.concatenate([drawn, rows.values[:, rows.n_features :]], axis=1), weights=None)
 
 
 def thinned(fit: Fit, n_draws: int) -> Fit:

@@ -484,6 +484,11 @@ def look(mixture: Mixture, source: Source, rng: np.random.Generator, n_sample: i
         What `Mixture.check` raises for the same data in memory.
     """
     component, k = mixture.component, mixture.n_components
+    if component.reads_frames:
+        raise ValueError(
+            "formulas need a frame in memory, where these data are read piece by piece; use a random part of the rows, as a "
+            "pandas frame."
+        )
     ahead = copy.deepcopy(rng)
     if source.n_obs <= n_sample:
         drawn = [np.arange(source.n_obs)]

@@ -33,6 +33,8 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
         shape and orientation, or a random number of components.
     """
     k = mixture.n_components
+    if mixture.component.gated:
+        return None
     if not mixture.weights.fixed_n_components or getattr(mixture.component, "letters", "VVV") not in WITH_FORMULA:
         return None
     found = {}

@@ -166,6 +166,8 @@ def test_mistakes_are_named():
         bm.Mixture(bm.Normal(), 1, weights=bm.Gating("~ z"))
     with pytest.raises(TypeError, match="families without kinks, parts or constraints"):
         bm.Mixture(bm.Laplace(), 2, weights=bm.Gating("~ z"))
+    with pytest.raises(ValueError, match="take no labels= and no group="):
+        bm.em(bm.Mixture(bm.Normal(), 2, weights=bm.Gating("~ z")), FRAME[["u", "z"]], group=FRAME.index // 2, **FITTED)
     gone = FRAME[["u", "z"]].assign(z=FRAME["z"].where(FRAME.index != 7))
     with pytest.raises(ValueError, match=r"covariate z must be known in every row.*counted from 0: 7"):
         bm.Mixture(bm.Normal(), 2, weights=bm.Gating("~ z")).check(gone)

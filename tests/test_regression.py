@@ -315,6 +315,12 @@ def test_responses_off_the_support_and_data_without_names_are_refused():
         bm.Mixture(bm.Regression(bm.Binomial(n=3), "y ~ x"), 2).check(FRAME.assign(y=RESPONSES["Binomial"]))
     with pytest.raises(ValueError, match="no names of columns"):
         bm.Mixture(bm.Regression(bm.Normal(), "y ~ x"), 2).check(np.zeros((5, 2)))
+    with pytest.raises(TypeError, match="products do not take"):
+        bm.Product(y=bm.Regression(bm.Normal(), "y ~ x"))
+    with pytest.raises(TypeError, match="lists of families do not take"):
+        bm.Mixture([bm.Regression(bm.Normal(), "y ~ x"), bm.Normal()])
+    with pytest.raises(TypeError, match="common= names terms"):
+        bm.Regression(bm.Normal(sigma=bm.Shared()), "y ~ x")
     with pytest.raises(TypeError, match="MvNormal takes no covariates"):
         bm.Regression(bm.MvNormal(), "y ~ x")
 
@@ -436,3 +442,26 @@ def test_the_picture_has_a_curve_for_each_component():
     assert len(axes.lines) == 2
     assert axes.get_xlabel() == "x"
     assert axes.get_ylabel() == "y"
+
+
+def test_fits_of_regressions_are_compared_and_their_rows_clustered():
+    frame = FRAME.assign(y=RESPONSES["Normal"])
+    mixture = bm.Mixture(bm.Regression(bm.Normal(), "y ~ x"), 2)
+    fits = {str(seed): bm.em(mixture, frame, n_init=4, random_seed=seed, progressbar=False) for seed in (1, 2)}
+    result = bm.compare(fits)
+    assert float(result.agreement.density["hellinger"].max()) < 1e-3
+    assert fits["1"].partition(draws=50, random_seed=1).labels.shape == (60,)
+
+
+def test_known_labels_and_groups_go_with_regressions():
+    frame = FRAME.assign(y=RESPONSES["Normal"])
+    labels = np.where(np.arange(60) < 20, np.arange(60) % 2, -1)
+    likelihood = _likelihood("Normal", "y ~ x")
+    mixture = bm.Mixture(bm.Regression(bm.Normal(), "y ~ x"), 2)
+    data = mixture.check(frame, None, labels, None)
+    known = Likelihood(likelihood.component, data, 2)
+    params = likelihood.from_vector(_near_start(likelihood))
+    own = {name: value for name, value in params.items() if name != "weights"}
+    joint = np.log(params["weights"]) + likelihood.component.log_density(data.values, own)
+    expected = joint[np.arange(20), labels[:20]].sum() + np.logaddexp(*joint[20:].T).sum()
+    assert known.log_likelihood(params) == pytest.approx(expected, rel=1e-10)

@@ -88,7 +88,6 @@ FAMILIES = {
         Truncated,
         Censored,
         Regression,
-        Gated,
     )
 }
 
@@ -109,7 +108,7 @@ def to_plain(component: Component) -> dict:
     }
     family = type(component)
     plain = {"component": family.stands_for or family.__name__, "settings": settings}
-    if family.stands_for is None and FAMILIES.get(family.__name__) is not family:  # a user's own
+    if family.stands_for is None and family not in (Gated, FAMILIES.get(family.__name__)):  # a user's own
         plain |= {"module": family.__module__, "qualname": family.__qualname__}
     return plain
 
@@ -126,7 +125,7 @@ def from_plain(plain: dict) -> Component:
         name: from_plain(value) if isinstance(value, dict) and "component" in value else priors.from_plain(value)
         for name, value in plain["settings"].items()
     }
-    family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else FAMILIES[plain["component"]]
+    family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else (FAMILIES | {"Gated": Gated})[plain["component"]]
     return family(**settings)
 
 

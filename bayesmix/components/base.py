@@ -96,6 +96,7 @@ class Component(ABC):
     # If not, the M-step is one step of many (ECM), unless it is numeric anyway
     sufficient: ClassVar[bool] = True
     guarded: ClassVar[bool] = False  # has a family on the pass ``linear`` a guard, of one number?
+    reads_frames: ClassVar[bool] = False  # does it make columns of its own, by a formula?
     gated: ClassVar[bool] = False  # do weights depend on covariates? Then `log_rows` has them
     mixes_to_itself: ClassVar[bool] = False  # is a mixture of them one of them, whatever their number?
     # of bayesmix.posterior.kernel; None: the posterior goes through PyTensor

@@ -37,6 +37,7 @@ class Gated(Component):
     design: Design | None = None
     basis: tuple = ()
     gated = True
+    reads_frames = True
     numeric = True
     posterior_layout = None
     compiled_step = None

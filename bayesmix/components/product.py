@@ -682,6 +682,8 @@ def _part(name: str, value) -> Part:
         )
     if isinstance(value, Product):
         raise TypeError(f"part {name} is a product itself; name its parts here.")
+    if value.reads_frames:
+        raise TypeError(f"part {name}, {value}, reads columns by a formula, which products do not take.")
     if value.alternatives() != (value,):
         raise ValueError(f"part {name}, {value}, stands for several families; a part is one.")
     if not value.smooth:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..arrays import Data, as_data, namespace
+from ..constraints import Fixed, Shared
 from ..expressions import parameter
 from ..likelihood.ascent import LONGEST, newton, parameters_at
 from ..likelihood.predictor import Predicted, trace
@@ -78,6 +79,7 @@ class Regression(Component):
     design: Design | None = None
     basis: tuple = ()  # (term, term): what makes the columns orthonormal, own terms first
     numeric: ClassVar[bool] = True
+    reads_frames: ClassVar[bool] = True
 
     def __post_init__(self):
         name = type(self.family).__name__
@@ -94,6 +96,15 @@ class Regression(Component):
             raise ValueError(f'formula {self.formula!r} names no response; write "y ~ {self.formula.strip("~ ")}".')
         if isinstance(self.common, str):
             raise TypeError(f'common={self.common!r} but it is a list of terms: common=["{self.common}"].')
+        if (
+            self.family.constraints
+            or isinstance(self.coef, Fixed | Shared)
+            or isinstance(self.coef_common, Fixed | Shared)
+        ):
+            raise TypeError(
+                "regressions take no bm.Fixed or bm.Shared parameters; common= names terms whose coefficient all components "
+                "share, offset() in the formula has the coefficient one."
+            )
         object.__setattr__(self, "common", tuple(self.common))
         self._check_priors(coef=REAL, coef_common=REAL)
 
@@ -175,6 +186,8 @@ class Regression(Component):
             raise ValueError(
                 f"{self} has seen no data; pass data= to Fit.from_parameters, so that the columns are known."
             )
+        if isinstance(data, Data) and data.given == self.given:
+            return data
         return self.read(data, needs_response=needs_response)
 
     def read(self, data, weights=None, needs_response=True):

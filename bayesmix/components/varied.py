@@ -921,6 +921,11 @@ def _check_member(k: int, member) -> None:
         raise TypeError(f"component {k} must be a family such as bm.Normal(), but it is {member!r}.")
     if isinstance(member, Heterogeneous):
         raise TypeError(f"component {k} is a list of families itself; name its members here.")
+    if member.reads_frames:
+        raise TypeError(
+            f"component {k}, {member}, reads columns by a formula, which lists of families do not take; all components of a "
+            "mixture of regressions are of one family and formula."
+        )
     if not member.numeric and not member.sufficient:
         raise TypeError(
             f"component {k}, {member}, makes a pass of its own, which lists of families do not take; use bm.MvNormal() in "

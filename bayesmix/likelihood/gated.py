@@ -38,6 +38,13 @@ class GatedLikelihood(Likelihood):
     component: Any
     look_for_repetitions: bool = False
 
+    def __post_init__(self):
+        if self.data.units is not None:
+            raise ValueError(
+                "weights that depend on covariates take no labels= and no group=; leave them out, or the gating."
+            )
+        super().__post_init__()
+
     @property
     def has_rows(self):
         """The pass is not compiled."""

@@ -127,7 +127,7 @@ def point_partition(
     if loss == "binder":
         check_size(n)
     allocations = sample_allocations(fit, chosen, int(draws), rng)
-    candidates = [np.zeros(n, dtype=np.intp), _numbered(fit.classify(fit.data.values[chosen]).values)]
+    candidates = [np.zeros(n, dtype=np.intp), _numbered(fit.classify(fit.data.take(chosen)).values)]
     candidates += [_numbered(allocations[s]) for s in np.linspace(0, len(allocations) - 1, DRAWS_TRIED).astype(int)]
     matrix = None
     if loss == "binder" or n <= search.LINKAGE_ROWS:
