@@ -68,6 +68,15 @@ class Model:
         outputs = k * (1 + self.n_outputs)
         return Layout((self.covariates.n_columns, *mdn.hidden, outputs), mdn.activation, mdn.residual, mdn.normalise)
 
+    def _offsets(self, z, n_columns):
+        """Outputs (cluster, output) of components spread over the encoded responses, to start from."""
+        kinds = self.mdn.kinds
+        offsets = np.zeros((len(kinds), self.n_outputs))
+        for k, kind in enumerate(kinds):
+            own = self.heads[kind].start(z[:, kind * n_columns : (kind + 1) * n_columns], (k + 0.5) / len(kinds))
+            offsets[k, : len(own)] = own
+        return offsets
+
     @property
     def discrete(self) -> bool:
         """Are responses counts or categories?"""
@@ -86,10 +95,7 @@ class Model:
             settings, left_out = standard_settings(self.heads)
             inputs, z = rounded(inputs), rounded(z) if not self.discrete else z
         layout, kinds = self.layout, self.mdn.kinds
-        offsets = np.zeros((len(kinds), self.n_outputs))
-        for k, kind in enumerate(kinds):
-            own = self.heads[kind].start(z[:, kind * y.shape[1] : (kind + 1) * y.shape[1]], (k + 0.5) / len(kinds))
-            offsets[k, : len(own)] = own
+        offsets = self._offsets(z, y.shape[1]) if training else np.empty((0, 0))
         scale = np.full(layout.n_weights, self.mdn.prior_scale)
         layout.views(scale)[-1][1][:] *= OUTER
         return Problem(inputs, rowwise.prepare(z), layout, rowwise, kinds, settings, offsets, scale, left_out)
