@@ -900,11 +900,11 @@ def namespace(*arrays: Any) -> Any:
     """Functions that suit the arrays: PyTensor's if any of them is a PyTensor variable, otherwise NumPy's.
 
     All have ``exp, expm1, log, log1p, sqrt, sin, cos, abs, floor, where, equal, isnan, gammaln, digamma, log_ndtr,
-    log_gammainc, log_gammaincc, log_i0e, log1mexpexp, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and SciPy's
-    meaning and broadcasting, so that a formula is written once; arrays have ``sum, max, logsumexp, softmax, cholesky,
+    log_betainc, log_gammainc, log_gammaincc, log_i0e, log1mexpexp, logaddexp, xlogy, xlog1py, asarray``, with NumPy's and
+    SciPy's meaning and broadcasting, so that a formula is written once; arrays have ``sum, max, logsumexp, softmax, cholesky,
     inverse_lower, diagonal, matvec`` besides.
-    ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``, ``log1mexpexp(x)`` is log(1 - exp(-exp(x))). Symbols,
-    `bayesmix.expressions`, are told from arrays too.
+    ``log_i0e(x)`` is the logarithm of ``scipy.special.i0e``, ``log1mexpexp(x)`` is log(1 - exp(-exp(x))), and
+    ``log_betainc(a, b, u)`` takes the logit u of x. Symbols, `bayesmix.expressions`, are told from arrays too.
     PyTensor is imported only if somebody already has.
 
     Examples
@@ -1050,6 +1050,11 @@ class NumpyNamespace(_SharedFormulas):
         return expressions.NUMPY_OF["log_gammaincc"](a, x)
 
     @staticmethod
+    def log_betainc(a: Any, b: Any, u: Any) -> Any:
+        """Logarithm of the regularised incomplete beta function at 1 / (1 + exp(-u)), a and b > 0."""
+        return expressions.NUMPY_OF["log_betainc"](a, b, u)
+
+    @staticmethod
     @np.errstate(all="ignore")
     def log_i0e(x: Any) -> Any:
         """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""
@@ -1116,6 +1121,11 @@ class _PytensorNamespace(_SharedFormulas):
     def log_gammaincc(self, a: Any, x: Any) -> Any:
         """Logarithm of the upper regularised incomplete gamma function, as far as it does not underflow."""
         return self._pt.log(self._pt.gammaincc(a, x))
+
+    def log_betainc(self, a: Any, b: Any, u: Any) -> Any:
+        """Logarithm of the regularised incomplete beta function, as far as it does not underflow."""
+        a, b, u = (self.asarray(value) for value in (a, b, u))
+        return self._pt.log(self._pt.betainc(a, b, self._pt.sigmoid(u)))
 
     def log_i0e(self, x: Any) -> Any:
         """Logarithm of exp(-|x|) I_0(x), I_0 the modified Bessel function of order 0."""

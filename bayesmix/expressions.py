@@ -26,6 +26,14 @@ INCOMPLETE_GAMMA = (  # logarithms of the regularised functions, and their first
     "gammainc_bend",
     "gammaincc_bend",
 )
+INCOMPLETE_BETA = (  # the same, at logit(x)
+    "log_betainc",
+    "betainc_slope_a",
+    "betainc_slope_b",
+    "betainc_bend_aa",
+    "betainc_bend_ab",
+    "betainc_bend_bb",
+)
 _KNOWN: WeakValueDictionary = WeakValueDictionary()
 _SYMBOLS = {"add": "+", "sub": "-", "mul": "*", "div": "/"}
 
@@ -330,7 +338,7 @@ def _bessel_ratio(x):
     return i1e(x) / i0e(x)
 
 
-def _compiled(name):
+def _compiled(name, n_arguments=2):
     """A function of `bayesmix.likelihood.special` on arrays, compiled when it is first called."""
 
     @functools.cache
@@ -339,7 +347,8 @@ def _compiled(name):
 
         from .likelihood import special
 
-        return numba.vectorize(["f8(f8,f8)"])(getattr(special, name).py_func)
+        signature = f"f8({','.join(['f8'] * n_arguments)})"
+        return numba.vectorize([signature])(getattr(special, name).py_func)
 
     return lambda *values: made()(*values)
 
@@ -374,7 +383,9 @@ NUMPY_OF = {
     "log_ndtr": _scipy("log_ndtr"),
     "log_i0e": _log_i0e,
     "bessel_ratio": _bessel_ratio,
-} | {name: _compiled(name) for name in INCOMPLETE_GAMMA}
+}
+NUMPY_OF |= {name: _compiled(name) for name in INCOMPLETE_GAMMA}
+NUMPY_OF |= {name: _compiled(name, 3) for name in INCOMPLETE_BETA}
 
 
 def evaluate(nodes: list[Expression], columns, parameters) -> list:
@@ -463,7 +474,44 @@ def _partials_gammainc(which):
     }
 
 
-_PARTIALS_OF_TWO: dict[str, Any] = _partials_gammainc("gammainc") | _partials_gammainc("gammaincc")
+def _betainc_in_u(a, b, u, own):
+    """Slope of log I_x(a, b) in u = logit(x): x^a (1 - x)^b / (B(a, b) I), from logarithms."""
+    log_x = negative(_softplus(negative(u)))
+    log_beta = sub(add(make("gammaln", a), make("gammaln", b)), make("gammaln", add(a, b)))
+    return make("exp", sub(sub(sub(mul(a, log_x), mul(b, _softplus(u))), log_beta), own))
+
+
+def _softplus(u):
+    """log(1 + exp(u)), without overflow."""
+    left = make("lt", u, 0.0)
+    return add(where(left, 0.0, u), make("log1p", make("exp", where(left, u, negative(u)))))
+
+
+def _slope_in_u(which):
+    """Slope in u of the derivative in a or b: that of the logarithm, times (log x - its mean) of a density of t."""
+
+    def slope(a, b, u, own):
+        r = _betainc_in_u(a, b, u, make("log_betainc", a, b, u))
+        at_end = negative(_softplus(negative(u) if which == "a" else u))
+        shape = make("digamma", a if which == "a" else b)
+        return mul(r, sub(add(sub(at_end, shape), make("digamma", add(a, b))), own))
+
+    return slope
+
+
+def _made(operation):
+    return lambda *arguments: make(operation, *arguments[:-1])
+
+
+_PARTIALS_OF_MORE: dict[str, Any] = (  # of functions of several arguments, with value `own` behind them
+    _partials_gammainc("gammainc")
+    | _partials_gammainc("gammaincc")
+    | {
+        "log_betainc": (_made("betainc_slope_a"), _made("betainc_slope_b"), _betainc_in_u),
+        "betainc_slope_a": (_made("betainc_bend_aa"), _made("betainc_bend_ab"), _slope_in_u("a")),
+        "betainc_slope_b": (_made("betainc_bend_ab"), _made("betainc_bend_bb"), _slope_in_u("b")),
+    }
+)
 
 _TRUTHS = ("lt", "le", "eq", "and", "or", "not", "isnan")  # true or false: of no slope
 
@@ -504,10 +552,10 @@ def _derivative(node, wanted, known):
         base, exponent = arguments
         of_base = mul(mul(exponent, power(base, sub(exponent, 1.0))), inner[0])
         return of_base if _is(inner[1], 0.0) else add(of_base, mul(mul(node, make("log", base)), inner[1]))
-    if operation in _PARTIALS_OF_TWO:
-        in_first, in_second = _PARTIALS_OF_TWO[operation]
-        of_first = constant(0.0) if _is(inner[0], 0.0) else mul(in_first(*arguments, node), inner[0])
-        return of_first if _is(inner[1], 0.0) else add(of_first, mul(in_second(*arguments, node), inner[1]))
+    if operation in _PARTIALS_OF_MORE:
+        pairs = zip(_PARTIALS_OF_MORE[operation], inner, strict=True)
+        terms = [mul(partial(*arguments, node), slope) for partial, slope in pairs if not _is(slope, 0.0)]
+        return functools.reduce(add, terms)
     if operation not in _PARTIALS:
         raise NotImplementedError(f"{operation} has no derivative here; a density must not depend on one.")
     return mul(_PARTIALS[operation](arguments[0], node), inner[0])
@@ -533,6 +581,7 @@ class Namespace:
     log_ndtr = staticmethod(functools.partial(make, "log_ndtr"))
     log_gammainc = staticmethod(functools.partial(make, "log_gammainc"))
     log_gammaincc = staticmethod(functools.partial(make, "log_gammaincc"))
+    log_betainc = staticmethod(functools.partial(make, "log_betainc"))
     log_i0e = staticmethod(functools.partial(make, "log_i0e"))
     where = staticmethod(where)
     asarray = staticmethod(constant)

@@ -6,11 +6,10 @@ import pytest
 from scipy import integrate, stats
 
 import bayesmix as bm
-from bayesmix.components import FAMILIES
-from bayesmix.components.base import Component
+from bayesmix.components.bounded import with_tails
 from bayesmix.expressions import derivative, evaluate, parameter
 from bayesmix.likelihood.generate import trace
-from bayesmix.likelihood.special import _gammainc
+from bayesmix.likelihood.special import _betainc, _gammainc
 
 LAWS = {  # family, parameters, SciPy's law, points with some off the support
     "Normal": (bm.Normal(), {"mu": 1.0, "sigma": 2.0}, stats.norm(1, 2), (-60.0, -3.0, 1.0, 4.0, 61.0)),
@@ -30,6 +29,12 @@ LAWS = {  # family, parameters, SciPy's law, points with some off the support
     "InverseGamma": (bm.InverseGamma(), {"alpha": 2.5, "beta": 2.0}, stats.invgamma(2.5, scale=2.0), (-1.0, 0.05, 1.0, 60.0)),
     "ChiSquared": (bm.ChiSquared(), {"nu": 3.0}, stats.chi2(3), (-1.0, 0.05, 3.0, 90.0)),
     "Poisson": (bm.Poisson(), {"mu": 3.5}, stats.poisson(3.5), (-1.0, 0.0, 3.0, 4.5, 40.0)),
+    "StudentT": (bm.StudentT(), {"mu": 1.0, "sigma": 2.0, "nu": 3.5}, stats.t(3.5, 1, 2), (-90.0, 0.5, 1.0, 1.2, 4.0, 1e4)),
+    "Beta": (bm.Beta(), {"alpha": 2.0, "beta": 0.7}, stats.beta(2, 0.7), (-0.5, 1e-4, 0.3, 0.999, 1.5)),
+    "Binomial": (bm.Binomial(9), {"p": 0.3}, stats.binom(9, 0.3), (-1.0, 0.0, 3.0, 4.5, 8.0, 9.0)),
+    "NegativeBinomial": (
+        bm.NegativeBinomial(), {"mu": 3.0, "alpha": 1.5}, stats.nbinom(1.5, 1.5 / 4.5), (-1.0, 0.0, 3.0, 4.5, 90.0)
+    ),
 }  # fmt: skip
 
 
@@ -78,8 +83,7 @@ def test_slopes_of_logarithms_of_tails_are_differences(name):
 
 
 def test_every_family_with_tails_is_checked_here():
-    own = {n for n, f in FAMILIES.items() if f.log_tails is not Component.log_tails and n not in ("Constrained",)}
-    assert own <= set(LAWS)
+    assert set(with_tails()) == set(LAWS)
 
 
 @pytest.mark.parametrize("upper", [False, True])
@@ -105,6 +109,31 @@ def test_incomplete_gamma_function_and_its_slope_in_the_shape(a, x, upper):
     variance = integrate.simpson(weight * (points - mean) ** 2, x=points) / total
     assert slope == pytest.approx(mean - digamma(a), rel=1e-6, abs=1e-9)
     assert bend == pytest.approx(variance - polygamma(1, a), rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("u", [-4.0, 0.3, 5.0])
+@pytest.mark.parametrize("a, b", [(0.02, 0.5), (0.5, 0.5), (3.0, 2.0), (40.0, 700.0), (5e5, 0.5)])
+def test_incomplete_beta_function_and_its_slope_in_the_shapes(a, b, u):
+    """By quadrature in logits: the slopes are the means of log t and log(1 - t) below x, less those of all t."""
+    from scipy.special import betainc, digamma, expit, log_expit, polygamma
+
+    found = _betainc(a, b, u)
+    if betainc(a, b, expit(u)) < 1e-300:
+        return
+    assert found[0] == pytest.approx(np.log(betainc(a, b, expit(u))), rel=1e-9)
+    low = u - (60.0 + 700.0 * (a > 1e3)) / min(a, 1.0) if a < 1e3 else u - 1.0
+    points = np.linspace(low, u, 2_000_001)
+    log_weight = a * log_expit(points) + b * log_expit(-points)
+    weight = np.exp(log_weight - log_weight.max())
+    total = integrate.simpson(weight, x=points)
+    logs, ends = (log_expit(points), log_expit(-points)), (digamma(a) - digamma(a + b), digamma(b) - digamma(a + b))
+    means = [integrate.simpson(weight * y, x=points) / total for y in logs]
+    for slope, mean, end in zip(found[1:3], means, ends, strict=True):
+        assert slope == pytest.approx(mean - end, rel=1e-5, abs=1e-8)
+    for bend, (i, j) in zip(found[3:], ((0, 0), (0, 1), (1, 1)), strict=True):
+        moment = integrate.simpson(weight * (logs[i] - means[i]) * (logs[j] - means[j]), x=points) / total
+        own = polygamma(1, (a, b)[i]) if i == j else 0.0
+        assert bend == pytest.approx(moment - own + polygamma(1, a + b), rel=1e-4, abs=1e-7)
 
 
 # -- densities -----------------------------------------------------------------------------------------------------------
@@ -329,7 +358,7 @@ def test_nuts_and_the_model_of_pymc_agree_with_the_likelihood():
 @pytest.mark.parametrize(
     "make, kind, match",
     [
-        (lambda: bm.Truncated(bm.StudentT(), lower=0), TypeError, "Exponential, Gamma"),
+        (lambda: bm.Truncated(bm.SkewNormal(), lower=0), TypeError, "Exponential, Gamma"),
         (lambda: bm.Censored(bm.MvNormal(), lower=0), TypeError, "no formula"),
         (lambda: bm.Truncated(bm.Normal, lower=0), TypeError, r"call it: bm.Truncated\(bm.Normal\(\)\)"),
         (lambda: bm.Truncated(bm.Normal()), ValueError, "needs a bound"),

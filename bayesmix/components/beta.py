@@ -56,6 +56,19 @@ class Beta(Univariate):
         constant = xp.gammaln(alpha + beta) - xp.gammaln(alpha) - xp.gammaln(beta)
         return xp.where(inside, constant + (alpha - 1.0) * xp.log(x) + (beta - 1.0) * xp.log1p(-x), -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete beta functions."""
+        xp = namespace(x, *params.values())
+        alpha, beta = params["alpha"], params["beta"]
+        above, inside = x > 0, x < 1
+        x = xp.where(above & inside, x, 0.5)
+        logit = xp.log(x) - xp.log1p(-x)
+        below, beyond = xp.log_betainc(alpha, beta, logit), xp.log_betainc(beta, alpha, -logit)
+        return (
+            xp.where(above, xp.where(inside, below, 0.0), -np.inf),
+            xp.where(above, xp.where(inside, beyond, -np.inf), 0.0),
+        )
+
     def scipy(self, params):
         """`scipy.stats.beta`."""
         from scipy.stats import beta

@@ -63,6 +63,19 @@ class Binomial(Trials):
         x = xp.where(possible, x, 0.0)
         return xp.where(possible, log_choose(xp, n, x) + xp.xlogy(x, p) + xp.xlog1py(n - x, -p), -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete beta functions (Abramowitz & Stegun 1964, 26.5.24)."""
+        p, n = params["p"], self.n
+        xp = namespace(x, p)
+        above, inside = x >= 0, x < n
+        x = xp.where(above & inside, xp.floor(x), 0.0)
+        logit = xp.log(p) - xp.log1p(-p)
+        below, beyond = xp.log_betainc(n - x, x + 1.0, -logit), xp.log_betainc(x + 1.0, n - x, logit)
+        return (
+            xp.where(above, xp.where(inside, below, 0.0), -np.inf),
+            xp.where(above, xp.where(inside, beyond, -np.inf), 0.0),
+        )
+
     def scipy(self, params):
         """`scipy.stats.binom`."""
         from scipy.stats import binom

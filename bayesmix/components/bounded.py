@@ -33,7 +33,7 @@ class Bounded(Univariate):
         if type(family).log_tails is Component.log_tails or family.given:
             raise TypeError(
                 f"{family} cannot be {name.lower()}: there is no formula for the logarithm of its distribution function "
-                f"here. The families that have one are {', '.join(_with_tails())}; one of your own states log_tails."
+                f"here. The families that have one are {', '.join(with_tails())}; one of your own states log_tails."
             )
         for which in ("lower", "upper"):
             object.__setattr__(self, which, _bound(getattr(self, which), which, name))
@@ -466,11 +466,12 @@ def _bound(value, which, name):
     return float(value) if np.isfinite(value) else None
 
 
-def _with_tails() -> list[str]:
+def with_tails() -> list[str]:
+    """Names of the families that state `log_tails` themselves."""
     from . import FAMILIES
 
-    own = (family for family in FAMILIES.values() if not issubclass(family, Bounded))
-    return sorted(f.__name__ for f in own if f.log_tails is not Component.log_tails)
+    stated = {name: getattr(family.log_tails, "__qualname__", "") for name, family in FAMILIES.items()}
+    return sorted(name for name, where in stated.items() if where == f"{name}.log_tails")
 
 
 def _beside(given) -> Any:

@@ -48,6 +48,16 @@ class NegativeBinomial(Univariate):
         possible = LAW.is_possible(xp, x)
         return xp.where(possible, LAW.log_pmf(xp, xp.where(possible, x, 0.0), params), -np.inf)
 
+    def log_tails(self, x, params):
+        """Regularised incomplete beta functions (Abramowitz & Stegun 1964, 26.5.26)."""
+        xp = namespace(x, *params.values())
+        mu, alpha = params["mu"], params["alpha"]
+        inside = x >= 0
+        events = xp.floor(xp.where(inside, x, 0.0)) + 1.0
+        logit = xp.log(alpha) - xp.log(mu)
+        below, above = xp.log_betainc(alpha, events, logit), xp.log_betainc(events, alpha, -logit)
+        return xp.where(inside, below, -np.inf), xp.where(inside, above, 0.0)
+
     def scipy(self, params):
         """`scipy.stats.nbinom`."""
         return LAW.scipy(params)

@@ -10,6 +10,7 @@ from .base import Parameter
 from .univariate import Univariate, location_scale_priors
 
 MOST_NORMAL = 1e4  # degrees of freedom: beyond, a t distribution is a normal one to 1e-4 in its kurtosis
+NEAR_CENTRE = 1e-6  # scales from mu within which the distribution function is a line, to 1e-18
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,19 @@ class StudentT(Univariate):
         z = (x - params["mu"]) / sigma
         constant = _log_gamma_ratio(xp, 0.5 * nu) - 0.5 * xp.log(np.pi * nu) - xp.log(sigma)
         return constant - (0.5 * nu + 0.5) * xp.log1p(z * z / nu)
+
+    def log_tails(self, x, params):
+        """Half of an incomplete beta function beyond |z| (Abramowitz & Stegun 1964, 26.7.1), and the complement."""
+        xp = namespace(x, *params.values())
+        z = (x - params["mu"]) / params["sigma"]
+        nu, left = params["nu"], z < 0
+        size = xp.where(left, -z, z)
+        near = size < NEAR_CENTRE
+        beyond = xp.log_betainc(0.5 * nu, 0.5, xp.log(nu) - 2.0 * xp.log(xp.where(near, 1.0, size))) - np.log(2.0)
+        slope = xp.exp(_log_gamma_ratio(xp, 0.5 * nu) - 0.5 * xp.log(np.pi * nu))  # the density at the centre
+        beyond = xp.where(near, xp.log(0.5 - slope * xp.where(near, size, 0.0)), beyond)
+        rest = xp.log1p(-xp.exp(beyond))
+        return xp.where(left, beyond, rest), xp.where(left, rest, beyond)
 
     def scipy(self, params):
         """`scipy.stats.t`."""

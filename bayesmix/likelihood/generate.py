@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 
 from ..expressions import (
+    INCOMPLETE_BETA,
     INCOMPLETE_GAMMA,
     Expression,
     Row,
@@ -56,7 +57,7 @@ _CALLS = {
     "sin": "math.sin", "cos": "math.cos", "abs": "abs", "floor": "math.floor", "isnan": "math.isnan",
     "gammaln": "math.lgamma", "digamma": "digamma", "trigamma": "trigamma", "log_ndtr": "log_ndtr",
     "log_i0e": "log_i0e", "bessel_ratio": "bessel_ratio",
-} | {name: name for name in INCOMPLETE_GAMMA}  # fmt: skip
+} | {name: name for name in (*INCOMPLETE_GAMMA, *INCOMPLETE_BETA)}  # fmt: skip
 
 
 # -- what is known of a density ------------------------------------------------------------------------------------------
@@ -293,6 +294,8 @@ from bayesmix.likelihood.kernel import BLOCK, softmax_block
 from bayesmix.likelihood.special import bessel_ratio, digamma, log_i0e, log_ndtr, trigamma
 from bayesmix.likelihood.special import gammainc_bend, gammainc_slope, log_gammainc
 from bayesmix.likelihood.special import gammaincc_bend, gammaincc_slope, log_gammaincc
+from bayesmix.likelihood.special import betainc_bend_aa, betainc_bend_ab, betainc_bend_bb
+from bayesmix.likelihood.special import betainc_slope_a, betainc_slope_b, log_betainc
 
 _FAST = {{"contract", "arcp", "nsz", "reassoc", "afn"}}
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)

@@ -5,7 +5,7 @@ import math
 import numba
 import numpy as np
 
-VERSION = 2  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
+VERSION = 3  # raise with every change here: Numba's cache on disk looks at the file of the outermost function only
 _compiled = numba.njit(error_model="numpy")
 _SQRT_HALF = math.sqrt(0.5)
 _HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
@@ -200,3 +200,135 @@ def gammainc_bend(a, x):
 def gammaincc_bend(a, x):
     """Second derivative of log Q(a, x) in a."""
     return _gammainc(a, x, True)[2]
+
+
+# -- incomplete beta function ----------------------------------------------------------------------------------------------
+# With t of density t^(a-1) (1-t)^(b-1) below x, derivatives of log I_x(a, b) are moments of log t and log(1 - t), as above.
+# The argument is u = logit(x), in which neither tail loses digits; above x it is log I_(1-x)(b, a), at -u.
+
+
+@_compiled
+def _log_expit(v):
+    """Logarithm of 1 / (1 + exp(-v))."""
+    return -math.log1p(math.exp(-v)) if v > 0.0 else v - math.log1p(math.exp(v))
+
+
+@_compiled
+def _log_beta(a, b):
+    """Logarithm of the beta function; where one argument is large, by Stirling's series, as logarithms of Gamma cancel."""
+    x, h = max(a, b), min(a, b)
+    if x < 50.0:
+        return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+    y, z = 1.0 / (x * x), 1.0 / ((x + h) * (x + h))
+    at_x = (1 / 12 - y * (1 / 360 - y * (1 / 1260 - y / 1680))) / x
+    at_sum = (1 / 12 - z * (1 / 360 - z * (1 / 1260 - z / 1680))) / (x + h)
+    return math.lgamma(h) - (x + h - 0.5) * math.log1p(h / x) - h * math.log(x) + h - at_sum + at_x
+
+
+@_compiled
+def _below(a, b, u):
+    """Log I, and its derivatives in a, b, a a, a b and b b, for u below the mode or not far above: by quadrature in logits.
+
+    The logarithm of the integrand a log t + b log(1 - t) is concave in v = logit(t); it bends about v = 0, where the
+    pieces are short.
+    """
+    log_t, log_rest = _log_expit(u), _log_expit(-u)
+    top = a * log_t + b * log_rest
+    end = u - (top - _NATS) / a  # so far below u at least
+    for _ in range(60):
+        v = u - end
+        short = a * _log_expit(v) + b * _log_expit(-v) - top + _NATS
+        step = short / (a - (a + b) * math.exp(_log_expit(v)))
+        end += step
+        if abs(step) < 1e-3 * end:
+            break
+    low, total, first, second, both, one, two = u - end, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    while low < u:
+        high = u
+        for edge in (-36.0, -6.0, 6.0, 36.0):
+            if low < edge < high:
+                high = edge
+        half = 0.5 * (high - low)
+        for i in range(_NODES.shape[0]):
+            v = low + half * (1.0 + _NODES[i])
+            y, z = _log_expit(v) - log_t, _log_expit(-v) - log_rest
+            w = half * _WEIGHTS[i] * math.exp(a * y + b * z)
+            total += w
+            one += w * y
+            two += w * z
+            first += w * y * y
+            second += w * z * z
+            both += w * y * z
+        low = high
+    one /= total
+    two /= total
+    psi, psi_1 = digamma(a + b), trigamma(a + b)
+    return (
+        top + math.log(total) - _log_beta(a, b),
+        log_t + one - digamma(a) + psi,
+        log_rest + two - digamma(b) + psi,
+        first / total - one * one - trigamma(a) + psi_1,
+        both / total - one * two + psi_1,
+        second / total - two * two - trigamma(b) + psi_1,
+    )
+
+
+@_compiled
+def _betainc(a, b, u):
+    """Log I_x(a, b) at u = logit(x), and its derivatives in a, b, a a, a b and b b; a > 0, b > 0."""
+    if not (a > 0.0 and b > 0.0) or math.isnan(u):
+        return math.nan, math.nan, math.nan, math.nan, math.nan, math.nan
+    if u == -math.inf:
+        return -math.inf, 0.0, 0.0, 0.0, 0.0, 0.0
+    if u == math.inf:
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    if a - (a + b) * math.exp(_log_expit(u)) >= -1.0:
+        return _below(a, b, u)
+    value, in_b, in_a, in_bb, in_ab, in_aa = _below(b, a, -u)
+    odds = 1.0 / math.expm1(-value)
+    of_a, of_b = -odds * in_a, -odds * in_b
+    value = math.log1p(-math.exp(value)) if value < -0.7 else math.log(-math.expm1(value))
+    return (
+        value,
+        of_a,
+        of_b,
+        -odds * (in_aa + in_a * in_a) - of_a * of_a,
+        -odds * (in_ab + in_a * in_b) - of_a * of_b,
+        -odds * (in_bb + in_b * in_b) - of_b * of_b,
+    )
+
+
+@_compiled
+def log_betainc(a, b, u):
+    """Logarithm of the regularised incomplete beta function at logit u."""
+    return _betainc(a, b, u)[0]
+
+
+@_compiled
+def betainc_slope_a(a, b, u):
+    """Derivative of `log_betainc` in a."""
+    return _betainc(a, b, u)[1]
+
+
+@_compiled
+def betainc_slope_b(a, b, u):
+    """Derivative of `log_betainc` in b."""
+    return _betainc(a, b, u)[2]
+
+
+@_compiled
+def betainc_bend_aa(a, b, u):
+    """Second derivative of `log_betainc` in a."""
+    return _betainc(a, b, u)[3]
+
+
+@_compiled
+def betainc_bend_ab(a, b, u):
+    """Derivative of `log_betainc` in a and b."""
+    return _betainc(a, b, u)[4]
+
+
+@_compiled
+def betainc_bend_bb(a, b, u):
+    """Second derivative of `log_betainc` in b."""
+    return _betainc(a, b, u)[5]
