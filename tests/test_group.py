@@ -93,6 +93,21 @@ def test_one_row_in_every_group_is_the_plain_pass(case):
     np.testing.assert_allclose(ours.members, theirs.n, rtol=1e-12)
 
 
+@pytest.mark.parametrize("groups", [20_000, 3, 1])
+def test_parts_of_many_rows_hold_whole_groups(groups):
+    """60 000 rows are summed in eight parts by two threads; a group may be longer than a part."""
+    rng = np.random.default_rng(3)
+    x, group = rng.normal(size=60_000), np.unique(rng.integers(0, groups, 60_000), return_inverse=True)[1]
+    mixture = bm.Mixture(bm.Normal(), 2)
+    params = {"weights": WEIGHTS, "mu": np.array([0.0, 0.5]), "sigma": np.array([1.0, 1.3])}
+    density = stats.norm.logpdf(x[:, None], params["mu"], params["sigma"])
+    sums = np.array([np.bincount(group, weights=column) for column in density.T]).T + np.log(WEIGHTS)
+    likelihood = Likelihood(mixture.component, mixture.check(x, group=group), 2, cores=2)
+    found = likelihood.statistics(params)
+    assert found.log_likelihood == pytest.approx(logsumexp(sums, axis=1).sum(), rel=1e-12)
+    assert found.members.sum() == pytest.approx(len(sums)) and found.n.sum() == pytest.approx(60_000)
+
+
 # -- EM ----------------------------------------------------------------------------------------------------------------------
 def subjects(n_groups=80, size=5, seed=1):
     """Rows of subjects whose component is that of the subject, in random order."""
