@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..labels.assignment import apply_permutation
+from ..units import exchangeable
 
 SAME = 1e-9  # relative difference up to which two numbers are taken for the same
 SAME_NATS = 1e-6  # ... and two log densities, per nat of their size
@@ -71,7 +72,7 @@ class Symmetry:
         log_weights = np.log(moved["weights"])
         centred = log_weights - log_weights.mean(axis=1, keepdims=True)
         of_weights = (count == 0) & np.any(np.abs(centred[1:] - centred[0]) > SAME * steps[:, None], axis=1)
-        groups = mixture.component.exchangeable(k)
+        groups = exchangeable(mixture.component, k, posterior.data)
         found = cls(
             groups,
             np.where(of_weights, ((centred[1:] - centred[0]) / steps[:, None]).T, 0.0),
