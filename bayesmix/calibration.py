@@ -13,6 +13,7 @@ import xarray as xr
 from .arrays import Data
 from .engines.progress import display, track
 from .fit import Fit
+from .labels import ordering
 from .likelihood import formula
 from .mixture import Mixture
 from .randomness import generator
@@ -313,6 +314,7 @@ def from_prior(mixture: Mixture, design: Data, n: int, rng: np.random.Generator)
     model = mixture.to_pymc(design)
     drawn: Any = pm.draw([model[name] for name in names], draws=n, random_seed=int(rng.integers(2**31 - 1)))
     truths = dict(zip(names, (np.asarray(value) for value in drawn), strict=True))
+    truths = mixture.component.for_each(truths, 1, mixture.n_components)
     sets = np.repeat(design.values[None], n, axis=0)
     for i in range(n):
         labels = rng.choice(mixture.n_components, size=design.n_obs, p=truths["weights"][i])
@@ -341,8 +343,8 @@ def pits(mixture: Mixture, data: Data, truth: dict, posterior: dict, draws: int,
 
 def quantities(mixture: Mixture, data: Data, params: dict) -> dict:
     """Numbers that do not depend on labels, by name, (draw,): ordered parameters and the log-likelihood."""
-    first = mixture.component.parameters[0].name
-    order = np.argsort(params[first].reshape(*params[first].shape[:2], -1)[..., 0], axis=1, kind="stable")
+    leading = mixture.component.leading({name: value for name, value in params.items() if name != "weights"})
+    order = ordering(leading, mixture.component.exchangeable(mixture.n_components)).permutation
     found = {}
     for name, value in params.items():
         ordered = np.take_along_axis(value, order.reshape(order.shape + (1,) * (value.ndim - 2)), axis=1)
@@ -351,7 +353,8 @@ def quantities(mixture: Mixture, data: Data, params: dict) -> dict:
                 continue  # the last weight is what the others leave
             if len(index) == 3 and index[2] > index[1]:
                 continue  # matrices are symmetric
-            found[f"{name}[{', '.join(map(str, index))}]"] = ordered[(slice(None), *index)]
+            if not np.isnan(ordered[(0, *index)]):  # which it is for components of families without this parameter
+                found[f"{name}[{', '.join(map(str, index))}]"] = ordered[(slice(None), *index)]
     log_weights = formula.log_of_weights(params["weights"])[:, None]
     own = {name: value[:, None] for name, value in params.items() if name != "weights"}
     found["log_likelihood"] = formula.log_likelihood(mixture.component, data.values, log_weights, own).sum(axis=1)

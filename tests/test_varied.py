@@ -187,6 +187,26 @@ def test_families_may_have_supports_of_their_own():
     assert estimate.converged and estimate.log_likelihood > fit.log_likelihood
 
 
+def test_missing_cells_leave_the_density_of_the_others():
+    """Of ellipsoids beside independent columns: the log-likelihood is that of SciPy's marginal distributions."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 60), rng.normal([4, 1], 1.0, (60, 2))])
+    x[::7, 0], x[3::11, 1], x[5] = NAN, NAN, NAN
+    means, covs = [np.zeros(2), np.array([4.0, 1.0])], [np.array([[1.0, 0.8], [0.8, 1.0]]), np.diag([0.25, 1.44])]
+    expected = 0.0
+    for row in x[np.isfinite(x).any(axis=1)]:
+        on = np.isfinite(row)
+        laws = [stats.multivariate_normal(m[on], c[np.ix_(on, on)]) for m, c in zip(means, covs, strict=True)]
+        expected += np.log(0.3 * laws[0].pdf(row[on]) + 0.7 * laws[1].pdf(row[on]))
+    mixture = bm.Mixture([bm.MvNormal(), bm.MvNormal(covariance="diag")])
+    params = {f"mv_normal_{k}_{name}": [v[k]] for name, v in (("mu", means), ("cov", covs)) for k in range(2)}
+    fit = bm.Fit.from_parameters(mixture, x, weights=[0.3, 0.7], **params)
+    assert np.isclose(fit.log_likelihood, expected, rtol=1e-12)
+    assert np.isfinite(fit.impute()["estimate"]).all()
+    estimate = bm.em(mixture, x, n_init=4, random_seed=1, progressbar=False)
+    assert estimate.converged and estimate.log_likelihood > expected
+
+
 def test_the_search_finds_which_cluster_is_of_which_family():
     """The order of the list says which component is which, and nothing else: the same optimum from any."""
     x = two_clusters_and_noise()

@@ -173,8 +173,8 @@ class Heterogeneous(Component):
             raise ValueError(f"n_components={n_components}, but there are {len(self.members)} components: {self}.")
         if not isinstance(weights, Dirichlet):
             raise ValueError(
-                f"under {weights} components come and go, and their order means something, but each of {self} is there by "
-                "name; use bm.Dirichlet, with a small alpha if some may be empty."
+                f"weights={weights}, but components of several families take bm.Dirichlet: each of {self} is there by name. "
+                "A small alpha lets some be empty."
             )
 
     @property
@@ -198,8 +198,8 @@ class Heterogeneous(Component):
 
     @property
     def takes_missing(self):
-        """If each family does, and none has correlated columns."""
-        return all(group.component.takes_missing and not _has_matrices(group.component) for group in self.groups)
+        """If each family does."""
+        return all(group.component.takes_missing for group in self.groups)
 
     @cached_property
     def given(self):  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -293,7 +293,7 @@ class Heterogeneous(Component):
     def check_data(self, data, n_components):
         """What each family asks of the rows on which it has a density; every row must be one of some family."""
         anywhere = np.zeros(data.n_obs, dtype=bool)
-        for group in self.groups:
+        for group in self.resolved(data).groups:
             own, inside = self._data_of(group, data)
             if own.n_obs == 0:
                 raise ValueError(
@@ -723,6 +723,16 @@ class Heterogeneous(Component):
             chosen |= {f"{group.name}_{name}": prior for name, prior in priors.items()}
             notes |= {f"{group.name}_{name}": note for name, note in priors.notes.items()}
         return Priors(chosen, notes)
+
+    def with_priors(self, priors):
+        """Every component with those of its group."""
+        made = list(self.members)
+        for group in self.groups:
+            begin = f"{group.name}_"
+            own = {name.removeprefix(begin): prior for name, prior in priors.items() if name.startswith(begin)}
+            for k in group.clusters:
+                made[k] = self.members[k].with_priors(Priors(own, {}))
+        return Heterogeneous(tuple(made), self.n_features)
 
     def pymc_variables(self, priors, n_components, n_features):
         """The variables of each group, its name in front, over its own components; NaN stands for those of others."""

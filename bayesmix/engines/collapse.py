@@ -81,6 +81,8 @@ def claimed_rows(component, data, params, k):
             posterior = np.full((data.n_obs, len(params["weights"])), np.nan)
     if np.all(np.isfinite(posterior)):
         return np.flatnonzero(posterior[:, k] > 0.5)
+    if "mu" not in params:  # of several families
+        return np.flatnonzero(~np.isfinite(posterior).all(axis=1))
     mean = params["mu"].reshape(len(params["weights"]), -1)[k]
     x = data.modelled
     return np.flatnonzero(np.nanmax(np.abs((x - mean) / np.nanstd(x, axis=0)), axis=1) < 1e-6)
