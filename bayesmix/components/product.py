@@ -391,7 +391,8 @@ class Product(Component):
 
     def kernel_for(self, missing):
         """The pass written for these parts, with or without missing cells."""
-        return (self.joined_missing if missing else self.joined).name
+        joined = self.joined_missing if missing else self.joined
+        return joined.functions.__name__  # which writes it: the name alone finds it from now on
 
     def expected_statistics(self, missing=False):
         """The pass of second order."""
