@@ -15,6 +15,7 @@ from .components.bounded import Truncated as Truncated
 from .components.categorical import Categorical as Categorical
 from .components.chi_squared import ChiSquared as ChiSquared
 from .components.exponential import Exponential as Exponential
+from .components.factor_analyser import FactorAnalyser as FactorAnalyser
 from .components.gamma import Gamma as Gamma
 from .components.geometric import Geometric as Geometric
 from .components.gumbel import Gumbel as Gumbel

@@ -52,7 +52,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
             prior, draws = prior.prior, draws | {name: draws[name][:, :, :1]}
         if name == "cov" and isinstance(prior, InverseWishart):
             value = _inverse_wishart(prior, _distinct(mixture, data, draws["cov"]))
-        elif name in draws and name != "cov":
+        elif name in draws and name not in ("cov", "loadings"):
             value = _entries(prior, draws[name], draws)
         elif name == "sigma" and "cov" in draws:
             value = _entries(prior, _standard_deviations(mixture, data, draws["cov"]), draws)

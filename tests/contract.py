@@ -113,7 +113,7 @@ def doubtful_responsibilities(row, x):
 def direction(value, rng):
     """A random direction in which a parameter can move: matrices stay symmetric."""
     step = rng.standard_normal(value.shape)
-    return step + np.swapaxes(step, -1, -2) if value.ndim == 3 else step
+    return step + np.swapaxes(step, -1, -2) if value.ndim == 3 and value.shape[1] == value.shape[2] else step
 
 
 def same_estimates(row, one, other, x, label):

@@ -104,7 +104,6 @@ def logpdf_of(distribution) -> Callable:
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Between:
     """What SciPy lacks: counts of one of its laws from `low` to `high`, the others put on these ends or not seen."""
 
@@ -147,6 +146,7 @@ class Between:
         return (counts - self.mean()) ** 2 @ table
 
 
+@dataclass(frozen=True)
 class OtherZeros:
     """What SciPy lacks: counts of one of its laws with probability psi, otherwise zero; without its own zeros or with."""
 
@@ -220,14 +220,19 @@ class SciPyStudent:
         self.mean, self.cov, self.root = mu, scale * nu / (nu - 2.0), np.linalg.cholesky(scale)
 
     def nodes(self):
-        """Spheres of the density, by Gauss's rule in the arc tangent of their radius; on each, its poles."""
-        d = len(self.mean)
-        angle, mass = np.polynomial.legendre.leggauss(100)
-        radius = np.tan(0.25 * np.pi * (angle + 1.0))
-        mass = mass * 0.25 * np.pi * (1.0 + radius**2) * radius ** (d - 1) * np.prod(np.diag(self.root))
-        poles = np.vstack([np.eye(d), -np.eye(d)])
-        area = 2.0 * np.pi ** (0.5 * d) / special.gamma(0.5 * d)
-        return self.mean + np.kron(radius[:, None], poles) @ self.root.T, np.repeat(mass, 2 * d) * area / (2 * d)
+        """Spheres of the density."""
+        return spheres(self.mean, self.root)
+
+
+def spheres(mean, root):
+    """Nodes on ellipsoids about the mean, by Gauss's rule in the arc tangent of their radius; on each, its poles."""
+    d = len(mean)
+    angle, mass = np.polynomial.legendre.leggauss(100)
+    radius = np.tan(0.25 * np.pi * (angle + 1.0))
+    mass = mass * 0.25 * np.pi * (1.0 + radius**2) * radius ** (d - 1) * np.prod(np.diag(root))
+    poles = np.vstack([np.eye(d), -np.eye(d)])
+    area = 2.0 * np.pi ** (0.5 * d) / special.gamma(0.5 * d)
+    return mean + np.kron(radius[:, None], poles) @ root.T, np.repeat(mass, 2 * d) * area / (2 * d)
 
 
 def student_statistics(x, params):
@@ -480,6 +485,24 @@ ROWS = [
     _mvnormal("MvNormal diag", "diag"),
     _mvnormal("MvNormal spherical", "spherical"),
     *(_mvnormal(f"MvNormal {letters}", letters) for letters in LETTERED),
+    Oracle(
+        "FactorAnalyser",
+        bm.FactorAnalyser(n_factors=1),
+        {
+            "weights": WEIGHTS,
+            "mu": np.array([[-3.0, 0.5, 1.0, 0.0], [1.0, 4.0, -1.5, 3.0], [5.0, -3.0, 0.25, -2.0]]),
+            "loadings": np.array([[1.5, 1.0, -1.25, 1.0], [1.75, -1.5, 1.25, 1.25], [1.5, 1.5, 1.25, -1.25]])[
+                ..., None
+            ],
+            "sigma": np.array([[1.0, 1.25, 1.0, 1.25], [1.25, 1.0, 1.25, 1.0], [1.0, 1.25, 1.25, 1.0]]),
+        },
+        scipy=lambda p: stats.multivariate_normal(p["mu"], bm.FactorAnalyser.covariances(p)),
+        pymc=lambda p: _pymc("MvNormal")({"mu": p["mu"], "cov": bm.FactorAnalyser.covariances(p)}),
+        moved=lambda p, offset, scale: (
+            p | {"mu": p["mu"] * scale + offset, "loadings": p["loadings"] * scale, "sigma": p["sigma"] * scale}
+        ),
+        nodes=lambda law: spheres(law.mean, np.linalg.cholesky(law.cov)),
+    ),
     _mvstudent("MvStudentT full", "full"),
     _mvstudent("MvStudentT diag, nu known", "diag", nu=6),
     Oracle(
@@ -711,36 +734,6 @@ ROWS = [
         impossible=({}, (0.0, 9.0)),
     ),
     Oracle(
-        "Uniform",
-        bm.Uniform(-2.0, 6.0),
-        {"weights": WEIGHTS, "lower": np.full(3, -2.0), "upper": np.full(3, 6.0)},
-        scipy=lambda p: stats.uniform(p["lower"], p["upper"] - p["lower"]),
-        pymc=_pymc("Uniform"),
-        off_support=(-2.5, 6.25),
-        impossible=({}, (0.0, 7.0)),
-    ),
-    Oracle(
-        "Multinomial",
-        bm.Multinomial(n=12),
-        {"weights": WEIGHTS, "p": np.array([[2, 6, 8], [10, 4, 2], [4, 1, 11]]) / 16},
-        scipy=lambda p: SciPyMultinomial(12, p["p"]),
-        pymc=lambda p: _pymc("Multinomial")({"n": np.int64(12), **p}),
-        off_support=((-1.0, 6.0, 7.0), (0.5, 1.5, 10.0)),
-        impossible=({"p": np.tile([1.0, 0.0, 0.0], (3, 1))}, (12.0, 0.0, 0.0, 11.0, 1.0, 0.0)),
-        atoms=np.array([(i, j, 12 - i - j) for i in range(13) for j in range(13 - i)], dtype=float),
-    ),
-    Oracle(
-        "Dirichlet",
-        Dirichlet(),
-        {"weights": WEIGHTS, "alpha": np.array([[2.0, 6.0, 8.0], [20.0, 8.0, 4.0], [8.0, 2.0, 22.0]])},
-        scipy=lambda p: SciPyDirichlet(p["alpha"]),
-        pymc=lambda p: _pymc("Dirichlet")({"a": p["alpha"]}),
-        off_support=((-1.0, 0.5, 1.5), (0.0, 0.5, 0.5), (0.25, 0.25, 0.25)),
-        impossible=({}, (0.25, 0.25, 0.5, 0.0, 0.5, 0.5)),
-        nodes=SciPyDirichlet.nodes,
-    ),
-]
-    Oracle(
         "Truncated",
         bm.Truncated(bm.Normal(), lower=-1.0, upper=8.0),
         {"weights": WEIGHTS, "mu": np.array([0.0, 2.0, 7.0]), "sigma": np.array([0.75, 0.75, 1.0])},
@@ -771,6 +764,36 @@ ROWS = [
         pymc_digits=(-20.0, 1e-9),  # far in the tail it takes the logarithm of a difference from 1
         impossible=({}, (0.0, 25.0)),
     ),
+    Oracle(
+        "Uniform",
+        bm.Uniform(-2.0, 6.0),
+        {"weights": WEIGHTS, "lower": np.full(3, -2.0), "upper": np.full(3, 6.0)},
+        scipy=lambda p: stats.uniform(p["lower"], p["upper"] - p["lower"]),
+        pymc=_pymc("Uniform"),
+        off_support=(-2.5, 6.25),
+        impossible=({}, (0.0, 7.0)),
+    ),
+    Oracle(
+        "Multinomial",
+        bm.Multinomial(n=12),
+        {"weights": WEIGHTS, "p": np.array([[2, 6, 8], [10, 4, 2], [4, 1, 11]]) / 16},
+        scipy=lambda p: SciPyMultinomial(12, p["p"]),
+        pymc=lambda p: _pymc("Multinomial")({"n": np.int64(12), **p}),
+        off_support=((-1.0, 6.0, 7.0), (0.5, 1.5, 10.0)),
+        impossible=({"p": np.tile([1.0, 0.0, 0.0], (3, 1))}, (12.0, 0.0, 0.0, 11.0, 1.0, 0.0)),
+        atoms=np.array([(i, j, 12 - i - j) for i in range(13) for j in range(13 - i)], dtype=float),
+    ),
+    Oracle(
+        "Dirichlet",
+        Dirichlet(),
+        {"weights": WEIGHTS, "alpha": np.array([[2.0, 6.0, 8.0], [20.0, 8.0, 4.0], [8.0, 2.0, 22.0]])},
+        scipy=lambda p: SciPyDirichlet(p["alpha"]),
+        pymc=lambda p: _pymc("Dirichlet")({"a": p["alpha"]}),
+        off_support=((-1.0, 0.5, 1.5), (0.0, 0.5, 0.5), (0.25, 0.25, 0.25)),
+        impossible=({}, (0.25, 0.25, 0.5, 0.0, 0.5, 0.5)),
+        nodes=SciPyDirichlet.nodes,
+    ),
+]
 
 # The same families under other priors: what is promised of models holds for these too.
 PRIOR_ROWS = [

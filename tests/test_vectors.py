@@ -306,3 +306,95 @@ def test_the_posterior_of_dirichlet_components_lies_about_the_maximum():
     drawn = drawn[:, np.argsort(drawn.mean(axis=0)[:, 0])]
     top = bm.em(mixture, x, random_seed=1, progressbar=False).estimates["alpha"]
     assert np.all(np.abs(drawn.mean(axis=0) - top[np.argsort(top[:, 0])]) < 2.0 * drawn.std(axis=0))
+
+
+# -- factor analysers ------------------------------------------------------------------------------------------------------
+def factors(n, d=8, q=2, seed=0, sigma=0.8):
+    """Rows of two factor analysers, apart by their means and loadings."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for shift in (0.0, 5.0):
+        loadings = rng.normal(size=(d, q))
+        parts.append(shift + rng.normal(size=(n, q)) @ loadings.T + sigma * rng.normal(size=(n, d)))
+    return np.vstack(parts)
+
+
+@pytest.mark.parametrize("d, q, n", [(6, 1, 200), (8, 2, 150), (20, 3, 300)])
+def test_one_factor_analyser_is_scikit_learns(d, q, n):
+    """The same likelihood, and the same covariance; weights are repeated rows."""
+    from sklearn.decomposition import FactorAnalysis
+
+    x = factors(n, d, q)[:n]
+    theirs = FactorAnalysis(q, svd_method="lapack", tol=1e-12, max_iter=100_000).fit(x)
+    fit = bm.em(bm.Mixture(bm.FactorAnalyser(n_factors=q), 1), x, guard=None, progressbar=False)
+    assert np.isclose(fit.log_likelihood, n * theirs.score(x), rtol=1e-10)
+    cov = bm.FactorAnalyser.covariances(fit.estimates)[0]
+    np.testing.assert_allclose(cov, theirs.get_covariance(), atol=1e-4)  # where scikit-learn's EM stops
+    assert fit.n_parameters == 2 * d + d * q - q * (q - 1) // 2
+    loadings = fit.estimates["loadings"][0]
+    assert np.all(np.triu(loadings, 1) == 0) and np.all(np.diag(loadings) > 0)
+
+
+def test_derivatives_of_two_factors_are_differences():
+    """Gradient and information in the coordinates of loadings with zeros above the diagonal, with guard and with gaps."""
+    mixture = bm.Mixture(bm.FactorAnalyser(n_factors=2), 2)
+    for x in (factors(60, 6), with_gaps(factors(60, 6))):
+        likelihood = Likelihood(mixture.component, mixture.check(x), 2)
+        guard = mixture.component.guard(likelihood.data, 2.0)
+        params = {"weights": np.array([0.5, 0.5]), "mu": np.array([np.zeros(6), np.full(6, 5.0)])}
+        params |= {"loadings": np.tri(6, 2) * np.random.default_rng(2).normal(size=(2, 6, 2)), "sigma": np.ones((2, 6))}
+        vector = likelihood.to_vector(params)
+        gradient = likelihood.value_and_gradient(vector, guard)[1]
+        for i, h in enumerate(1e-5 * np.eye(len(vector))):
+            above, below = (likelihood.value_and_gradient(vector + s, guard)[0] for s in (h, -h))
+            assert abs((above - below) / 2e-5 - gradient[i]) < 1e-4 * max(1.0, abs(gradient[i])), i
+        expected = likelihood._differenced(vector, guard)
+        np.testing.assert_allclose(likelihood.information(vector, guard), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_many_columns_need_few_factors(tmp_path):
+    """Of 30 columns and two factors: BIC finds two among one to three and prefers them to full matrices; fits are saved."""
+    x = factors(150, 30, 2, seed=3)
+    fits = {
+        q: bm.em(bm.Mixture(family, 2), x, n_init=2, random_seed=1, progressbar=False)
+        for q, family in {q: bm.FactorAnalyser(n_factors=q) for q in (1, 2, 3)}.items()
+        | {"full": bm.MvNormal()}.items()
+    }
+    assert min(fits, key=lambda name: fits[name].bic) == 2
+    labels = np.repeat([0, 1], 150)
+    assert max(np.mean(fits[2].classify(x) == labels), np.mean(fits[2].classify(x) != labels)) == 1.0
+    fits[2].save(tmp_path / "fit.nc")
+    back = bm.load(tmp_path / "fit.nc")
+    assert back.mixture == fits[2].mixture
+    np.testing.assert_array_equal(back.logpdf(x[:5]), fits[2].logpdf(x[:5]))
+
+
+def test_a_column_without_an_error_of_its_own_is_kept_from_zero():
+    """A Heywood case: the likelihood rises as one sigma falls, which EM stops at a hundredth of the standard deviation."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 3)) @ rng.normal(size=(3, 5)) + 1e-3 * rng.normal(size=(40, 5))
+    fit = bm.em(bm.Mixture(bm.FactorAnalyser(n_factors=2), 1), x, guard=None, progressbar=False)
+    share = fit.estimates["sigma"][0] ** 2 / np.diag(bm.FactorAnalyser.covariances(fit.estimates)[0])
+    assert fit.converged and np.isclose(share.min(), 1e-4, rtol=1e-3)
+
+
+def test_wrong_numbers_of_factors_are_told():
+    with pytest.raises(ValueError, match="whole number"):
+        bm.FactorAnalyser(n_factors=1.5)
+    with pytest.raises(ValueError, match="at most 3 factors"):
+        bm.em(bm.Mixture(bm.FactorAnalyser(n_factors=4), 2), factors(40, 6))
+    with pytest.raises(ValueError, match="bm.sweep"):
+        bm.Mixture(bm.FactorAnalyser(n_factors=[1, 2]), 2)
+
+
+def test_the_posterior_of_factor_analysers_lies_about_the_maximum():
+    """By ADVI: covariances, which no rotation changes, within a few posterior standard deviations of EM's estimate."""
+    x = with_gaps(factors(100, 5, 1), 0.05)
+    mixture = bm.Mixture(bm.FactorAnalyser(n_factors=1), 2)
+    posterior = bm.advi(mixture, x, random_seed=1, progressbar=False).tree["posterior"]
+    order = np.argsort(posterior["mu"].values[0].mean(axis=0)[:, 0])
+    drawn = bm.FactorAnalyser.covariances({name: posterior[name].values[0] for name in ("loadings", "sigma")})[:, order]
+    top = bm.em(mixture, x, random_seed=1, progressbar=False).estimates
+    expected = bm.FactorAnalyser.covariances(top)[np.argsort(top["mu"][:, 0])]
+    assert np.all(np.abs(drawn.mean(axis=0) - expected) < 2.5 * drawn.std(axis=0))
+    assert np.all(np.diagonal(posterior["loadings"].values, axis1=-2, axis2=-1) > 0)

@@ -14,6 +14,7 @@ from .constrained import Constrained
 from .dirichlet import Dirichlet
 from .dirichlet import as_family as as_family
 from .exponential import Exponential
+from .factor_analyser import FactorAnalyser
 from .gamma import Gamma
 from .gated import Gated
 from .geometric import Geometric
@@ -51,6 +52,7 @@ FAMILIES = {
         Normal,
         MvNormal,
         MvStudentT,
+        FactorAnalyser,
         Poisson,
         Product,
         StudentT,
