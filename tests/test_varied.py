@@ -321,7 +321,7 @@ def test_predictions_are_scipys(noisy):
         (lambda: bm.Mixture([]), TypeError, "the list of components is empty"),
         (lambda: bm.Mixture([bm.Normal(), bm.Poisson()]), ValueError, r"Poisson\(\) has probabilities and Normal\(\) a density"),
         (lambda: bm.Mixture([bm.Normal(), bm.MvNormal()]), ValueError, r"MvNormal\(\) describes several columns, Normal\(\) one"),
-        (lambda: bm.Mixture([bm.Normal(), bm.StudentT()], weights=bm.StickBreaking()), ValueError, "use bm.Dirichlet"),
+        (lambda: bm.Mixture([bm.Normal(), bm.StudentT()], weights=bm.StickBreaking()), ValueError, "take bm.Dirichlet"),
         (lambda: bm.Mixture([bm.MvNormal(covariance=["full", "diag"]), bm.MvNormal()]), ValueError, "several families"),
         (lambda: bm.Mixture(bm.Normal()), TypeError, "needs a number of components"),
         (

@@ -769,7 +769,7 @@ class Heterogeneous(Component):
                 value: Any = params[f"{group.name}_{p.name}"]
                 own[p.name] = pt.where(pt.isnan(value), usual[p.name][0], value)
             on = {}
-            if group.component.given:
+            if group.component.given and given is not None:
                 on["given"] = given[:, [self.given.index(name) for name in group.component.given]]
             drawn: Any = group.component.pymc_dist(own, **on)
             p = group.component.parameters[0]
@@ -887,7 +887,8 @@ def _prepared(component, data: Data, missing: bool) -> np.ndarray:
     if isinstance(component, Product):
         return component.rows(data).x
     if component.numeric:
-        return segment_of(component, data.n_features, missing).formula.prepare(data.values)
+        formula: Any = segment_of(component, data.n_features, missing).formula
+        return formula.prepare(data.values)
     if component.kernel == "linear":
         return np.asarray(component.statistics(data.values), dtype=float)
     return data.values

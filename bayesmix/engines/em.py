@@ -281,7 +281,8 @@ def params_of_fit(likelihood: Likelihood, fit: Fit) -> dict:
             f"init is a fit of {len(fit.data.feature)} columns, but the data have {data.n_features}; fit the same columns."
         )
     same_columns = fit.data.feature == data.feature or not (fit.data.named and data.named)
-    if same_columns and getattr(own, "letters", None) == getattr(component, "letters", None):
+    alike = getattr(own, "letters", None) == getattr(component, "letters", None)
+    if same_columns and alike and [p.name for p in own.parameters] == [p.name for p in component.parameters]:
         return fit.estimates
     if not likelihood.in_memory:
         likelihood = likelihood.subsample(SUBSAMPLE, np.random.default_rng(0))

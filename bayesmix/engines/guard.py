@@ -24,9 +24,10 @@ def settled_guard(likelihood: Likelihood, strength: float, rng: np.random.Genera
 
     None for families that cannot collapse.
     """
-    first = guard = likelihood.component.guard(likelihood.data, strength)
+    first = likelihood.component.guard(likelihood.data, strength)
     if first is None:
         return None
+    guard = first
     run = {"max_iter": FIRST_PASSES, "tol": 1e-6}
     starts = [given] if given else [start(likelihood, "auto", stream) for stream in rng.spawn(FIRST_STARTS)]
     fits = [climb(likelihood, params, guard=guard, **run) for params in starts]

@@ -34,7 +34,7 @@ def to_a_better_kink(likelihood: Likelihood, params: dict) -> Move | None:
     joint = log_joint(component, x, log_weights, own)
     now, best = weights @ np.logaddexp.reduce(joint, axis=1), None
     for k in np.flatnonzero(params["weights"] > 0):
-        family, names = component.family_of(k)
+        family, names = component.family_of(int(k))
         for p in (p for p in family.parameters if p.moves):
             name = names[p.name]
             near = _nearest(values, own[name][k])
