@@ -95,10 +95,10 @@ class Fit:
             tree["starts"] = xr.Dataset({name: (("optimum",), value) for name, value in starts.items()})
         for name, group in (groups or {}).items():
             tree[name] = group
-        likelihood = mixture.n_components - 1 + mixture.component.n_free(mixture.n_components, data.n_features)
+        free = mixture.component.n_free(mixture.n_components, data.n_features)
         tree.attrs = {
             **(attrs or {}),
-            "n_parameters": int(likelihood),
+            "n_parameters": int(mixture.n_components - 1 + free + mixture.component.n_profiled),
             "feature_names": _labels(data.feature),
             "given_names": _labels(data.given),
             "named_features": int(data.named),

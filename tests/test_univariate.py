@@ -65,7 +65,7 @@ def test_uniform_takes_the_range_of_the_data_and_estimates_nothing():
     [
         (lambda: bm.Uniform(2.0, 2.0), ValueError, "lower=2 must be below upper=2"),
         (lambda: bm.Uniform(0.0, np.inf), ValueError, "finite bounds"),
-        (lambda: bm.TruncatedNormal(lower=None), TypeError, "are not estimated"),
+        (lambda: bm.TruncatedNormal(lower=[1]), TypeError, "or None for that of the data"),
         (lambda: bm.TruncatedNormal(lower="data"), TypeError, "known number"),
         (lambda: bm.TruncatedNormal(upper=0.0, lower=1.0), ValueError, "lower=1 must be below upper=0"),
     ],
@@ -73,6 +73,35 @@ def test_uniform_takes_the_range_of_the_data_and_estimates_nothing():
 def test_bounds_that_are_none_are_refused(make, error, words):
     with pytest.raises(error, match=words):
         make()
+
+
+def test_bounds_of_truncated_normal_components_are_estimated_by_the_extreme_rows(tmp_path):
+    """No bounds within, beyond or between SciPy's best are better; they count as parameters, and stay in a saved fit."""
+    from scipy import optimize, stats
+
+    x = stats.truncnorm(-0.5, 1.5, 2.0, 1.0).rvs(400, random_state=1)
+    mixture = bm.Mixture(bm.TruncatedNormal(lower=None, upper=None), 1)
+    fit = bm.em(mixture, x, guard=None, progressbar=False)
+
+    def minus(at):
+        low, high, mu, sigma = x.min() - np.exp(at[0]), x.max() + np.exp(at[1]), at[2], np.exp(at[3])
+        return -stats.truncnorm((low - mu) / sigma, (high - mu) / sigma, mu, sigma).logpdf(x).sum()
+
+    best = optimize.minimize(
+        minus, [-3.0, -3.0, 2.0, 0.0], method="Nelder-Mead", options={"maxiter": 4000, "maxfev": 4000}
+    )
+    assert fit.log_likelihood >= -best.fun - 1e-6 and np.isclose(fit.log_likelihood, -best.fun, atol=0.1)
+    found = fit.mixture.component
+    assert (found.lower, found.upper) == (x.min(), x.max()) and fit.n_parameters == 4
+    known = bm.Mixture(bm.TruncatedNormal(lower=x.min(), upper=x.max()), 1)
+    known = bm.em(known, x, guard=None, progressbar=False)
+    assert known.n_parameters == 2 and np.isclose(known.log_likelihood, fit.log_likelihood, rtol=1e-12)
+    fit.save(tmp_path / "fit.nc")
+    assert bm.load(tmp_path / "fit.nc").mixture == fit.mixture
+    one = bm.em(bm.Mixture(bm.TruncatedNormal(upper=None, lower=0.0), 2), x, random_seed=1, progressbar=False)
+    assert one.mixture.component.estimated == ("upper",) and one.n_parameters == 6
+    with pytest.raises(ValueError, match="bm.em does.*need known ones"):
+        bm.nuts(mixture, x)
 
 
 def test_rows_beyond_a_bound_are_refused():

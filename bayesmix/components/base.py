@@ -95,6 +95,7 @@ class Component(ABC):
     # are the statistics sums over the rows of what does not depend on parameters, but for the place they are taken about?
     # If not, the M-step is one step of many (ECM), unless it is numeric anyway
     sufficient: ClassVar[bool] = True
+    n_profiled: ClassVar[int] = 0  # parameters beside the free coordinates, estimated by the most extreme rows
     guarded: ClassVar[bool] = False  # has a family on the pass ``linear`` a guard, of one number?
     reads_frames: ClassVar[bool] = False  # does it make columns of its own, by a formula?
     gated: ClassVar[bool] = False  # do weights depend on covariates? Then `log_rows` has them
