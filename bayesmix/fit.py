@@ -828,7 +828,8 @@ def _dataset(mixture: Mixture, values: dict, lead: tuple, coords: dict) -> xr.Da
     }
     dims |= {name: () for name in mixture.weights.hyper if name in values}  # of no component
     names = {d for name in dims for d in dims[name]}
-    values = mixture.component.once({name: np.asarray(values[name]) for name in dims}, len(lead))
+    values = mixture.component.reported({name: np.asarray(values[name]) for name in dims}, len(lead))
+    values = mixture.component.once(values, len(lead))
     return xr.Dataset(
         {name: ((*lead, *dims[name]), values[name]) for name in dims},
         coords={name: coords[name] for name in coords if name in names}

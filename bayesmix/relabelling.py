@@ -95,7 +95,8 @@ def relabel(fit: Fit, algorithm: str = "ecr", *, by=None) -> Fit:
     relabelled = {name: apply_permutation(value, permutation, axis=2) for name, value in raw.items()}
 
     tree = fit.tree.copy()
-    posterior, kept = tree["posterior"].to_dataset(), fit.mixture.component.once(relabelled, 2)
+    posterior, component = tree["posterior"].to_dataset(), fit.mixture.component
+    kept = component.once(component.reported(relabelled, 2), 2)
     tree["posterior"] = xr.DataTree(posterior.assign({name: (posterior[name].dims, kept[name]) for name in kept}))
     coords = {name: posterior[name].values for name in ("chain", "draw", "cluster")}
     tree["labels"] = xr.DataTree(

@@ -165,6 +165,10 @@ class Component(ABC):
         """Names of the parameters that are one for all components."""
         return ()
 
+    def reported(self, values: dict, lead: int) -> dict:
+        """Values by name, the component axis behind `lead` others, as fits show them: of several that are the same, one."""
+        return values
+
     def once(self, values: dict, lead: int) -> dict:
         """Values by name with the component axis behind `lead` others, without it where one value is for all."""
         return {n: np.take(value, 0, axis=lead) if n in self.shared else value for n, value in values.items()}

@@ -89,18 +89,18 @@ class Gated(Component):
             replace(self, base=base) if gate is None else replace(self, base=base, design=gate, basis=data.gate_basis)
         )
 
-    def once(self, values, lead):
+    def reported(self, values, lead):
         """The coefficients as differences from those of the first component."""
-        found = self.base.once({n: v for n, v in values.items() if n != "gating"}, lead)
-        if "gating" in values:
-            gating = np.asarray(values["gating"])
-            found["gating"] = gating - np.take(gating, [0], axis=lead)
-        return {name: found[name] for name in values}
+        gating = values["gating"]
+        return values | {"gating": gating - np.take(gating, [0], axis=lead)}
+
+    def once(self, values, lead):
+        """What is shared once."""
+        return self.base.once(values, lead)
 
     def for_each(self, values, lead, n_components):
         """What is shared repeated."""
-        found = self.base.for_each({n: v for n, v in values.items() if n != "gating"}, lead, n_components)
-        return {name: found.get(name, value) for name, value in values.items()}
+        return self.base.for_each(values, lead, n_components)
 
     def coords(self, data):
         """Those of the family, and the names of the terms."""

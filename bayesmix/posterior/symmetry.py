@@ -114,12 +114,18 @@ class Symmetry:
         return np.array([1 + len(own) for own in self.own])
 
     @property
+    def _starts(self) -> list[int]:
+        """First entry of each row that is a coordinate: the last centred log weight is not, none where weights have no own."""
+        of_weights = bool(self.centring.any())
+        return [0 if of_weights and k < self.n_components - 1 else 1 for k in range(self.n_components)]
+
+    @property
     def matrix(self) -> np.ndarray:
         """The matrix (n, n) from free coordinates to rows, one after another, without the last centred log weight."""
         unit = np.eye(self.n_dim)
         parts = []
         for k in range(self.n_components):
-            if k < self.n_components - 1:
+            if self._starts[k] == 0:
                 parts.append(self.centring[k][None])
             parts.append(unit[self.own[k]])
         return np.concatenate([*parts, unit[self.shared]])
@@ -128,7 +134,7 @@ class Symmetry:
         """Free coordinates (draw, n) with the components in another order: component c is what `permutation[c]` was."""
         rows, shared = self.rows(vectors)
         rows = rows[:, permutation]
-        flat = [rows[:, k, 0 if k < self.n_components - 1 else 1 : width] for k, width in enumerate(self.widths)]
+        flat = [rows[:, k, start:width] for k, (start, width) in enumerate(zip(self._starts, self.widths, strict=True))]
         return np.linalg.solve(self.matrix, np.concatenate([*flat, shared], axis=1).T).T
 
     def _check(self, posterior, vector, steps):
