@@ -62,6 +62,9 @@ from .finite_mixtures import MFM as MFM
 from .finite_mixtures import BetaNegativeBinomial as BetaNegativeBinomial
 from .fit import Fit as Fit
 from .gating import Gating as Gating
+from .mdn.engines import map_estimate as map_estimate
+from .mdn.fit import MDNFit as MDNFit
+from .mdn.specification import MDN as MDN
 from .mixture import Mixture as Mixture
 from .priors import LKJ as LKJ
 from .priors import HierarchicalGamma as HierarchicalGamma

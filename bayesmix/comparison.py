@@ -12,6 +12,8 @@ from .agreement import Agreement, agreement, responsibilities
 from .fit import Fit
 from .labels.align import align_to
 from .leave_one_out import leave_one_out
+from .mdn.comparison import compare_networks
+from .mdn.fit import MDNFit
 from .tables import POSTERIOR, TRUSTED, Entry, check_probability, entries, number, parameters_of
 from .units import same_units
 
@@ -148,7 +150,7 @@ class Comparison:
         return fragment(self)
 
 
-def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Comparison:
+def compare(fits, *, X=None, y=None, reference: str | None = None, ci_prob: float = 0.89) -> Any:
     """Put fits of the same data side by side.
 
     Components of fits with as many components are matched by the rows that they claim, so that component 0 is the
@@ -158,7 +160,10 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
     Parameters
     ----------
     fits : dict of Fit, or sequence of Fit
-        By name; a sequence is named by engine.
+        By name; a sequence is named by engine. Or fits of networks, `MDNFit`: these are judged by the density of rows
+        that they were not fitted to.
+    X, y : array_like, data frame or xarray object, optional
+        Covariates and responses of those rows, for networks.
     reference : str, optional
         The fit to whose components the others are matched, and whose parameters are compared. The first if not given.
     ci_prob : float
@@ -166,7 +171,7 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
 
     Returns
     -------
-    Comparison
+    Comparison, or NetworkComparison of networks
 
     Raises
     ------
@@ -182,6 +187,17 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
     >>> result = bm.compare({"EM": fit})
     """
     fits = _named(fits)
+    networks = [isinstance(fit, MDNFit) for fit in fits.values()]
+    if all(networks):
+        return compare_networks(fits, X, y)
+    if any(networks):
+        raise TypeError(
+            "mixtures and networks cannot be compared: a mixture describes the responses without covariates."
+        )
+    if X is not None or y is not None:
+        raise TypeError(
+            "X and y are rows for the comparison of networks; mixtures are compared by the rows they were fitted to."
+        )
     check_probability(ci_prob)
     reference = next(iter(fits)) if reference is None else reference
     if reference not in fits:
@@ -213,9 +229,9 @@ def compare(fits, *, reference: str | None = None, ci_prob: float = 0.89) -> Com
 
 
 # -- what is compared ------------------------------------------------------------------------------------------------
-def _named(fits) -> dict[str, Fit]:
-    if isinstance(fits, Fit):
-        raise TypeError('fits is one Fit; give a dict of names and fits, for example {"EM": mle, "NUTS": post}.')
+def _named(fits) -> dict[str, Any]:
+    if isinstance(fits, Fit | MDNFit):
+        raise TypeError('fits is one fit; give a dict of names and fits, for example {"EM": mle, "NUTS": post}.')
     if isinstance(fits, Mapping):
         named = dict(fits)
     else:
@@ -232,6 +248,8 @@ def _named(fits) -> dict[str, Fit]:
     for name, fit in named.items():
         if not isinstance(name, str) or not name:
             raise TypeError(f"names of fits are text, but one is {name!r}.")
+        if isinstance(fit, MDNFit):
+            continue
         if not isinstance(fit, Fit):
             raise TypeError(
                 f"{name!r} is of type {type(fit).__name__}; only fits, as the engines return them, can be compared."

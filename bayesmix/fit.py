@@ -25,8 +25,9 @@ class Fit:
     ``tree`` is an `xarray.DataTree` with groups as ArviZ names them: ``posterior`` (chain, draw, cluster, ...),
     ``sample_stats``, ``log_likelihood`` (one number per row, or per group of rows; of large data at evenly spaced draws),
     ``log_prior`` where the priors have a formula, ``posterior_predictive``, ``observed_data``, ``constant_data`` and
-    ``labels`` (the permutation applied to each draw). A fit by EM holds its estimate in group ``point``, the objective in ``trace``, and in ``posterior`` draws
-    from its sampling distribution if they were asked for, with ``standard_error`` beside them where there is a formula.
+    ``labels`` (the permutation applied to each draw). A fit by EM holds its estimate in group ``point``, the objective in
+    ``trace``, and in ``posterior`` draws from its sampling distribution if they were asked for, with ``standard_error``
+    beside them where there is a formula.
     Parameters are called ``weights`` and as in PyMC.
 
     A fit is never changed: `bayesmix.relabel` and others return a new one.
@@ -480,7 +481,9 @@ class Fit:
         if data is None:
             return prediction.quantiles(self, q, interval)
         if interval is not None:
-            raise ValueError("quantiles of rows have no interval over the draws; leave interval out, or use fit.predict.")
+            raise ValueError(
+                "quantiles of rows have no interval over the draws; leave interval out, or use fit.predict."
+            )
         return prediction.row_quantiles(self, q, self._rows_without_response(data))
 
     def predict(self, data, interval: float | None = None) -> xr.Dataset:
@@ -609,7 +612,9 @@ class Fit:
         TypeError, ValueError
             If n is not a whole number, at least 1, or the seed is none.
         """
-        return prediction.sample(self, n, None if data is None else self._rows_without_response(data), generator(random_seed))
+        return prediction.sample(
+            self, n, None if data is None else self._rows_without_response(data), generator(random_seed)
+        )
 
     # -- some of the columns ------------------------------------------------------------------------------------------------
     def marginal(self, columns) -> "Fit":

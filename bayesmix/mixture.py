@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import dataclass, replace
 from numbers import Integral
-from typing import cast
+from typing import Any, cast
 
 from . import components
 from .arrays import Data, check_distinct_rows, check_enough_rows, check_missing
@@ -90,7 +90,8 @@ class Mixture:
             raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
         self.weights.check(self.n_components)
         if isinstance(self.weights, Gating) and not self.component.gated:
-            object.__setattr__(self, "component", Gated(self.component, self.weights, self.n_components))
+            gated: Any = Gated  # delegates what is abstract
+            object.__setattr__(self, "component", gated(self.component, self.weights, self.n_components))
         if isinstance(self.component, Heterogeneous):
             self.component.check_mixture(self.n_components, self.weights)
 

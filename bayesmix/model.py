@@ -1,6 +1,6 @@
 """Specification and data become a PyMC model: with the formula for users, with the fused pass for the engines."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pymc as pm
@@ -47,8 +47,8 @@ def to_pymc(mixture: Mixture, data: Data) -> pm.Model:
     row_weights = data.weights
     if data.units is not None and data.units.grouped:
         raise ValueError(
-            "groups of rows have one log-likelihood for each group, which an observed variable of PyMC with one for each row cannot "
-            "have; bm.nuts, bm.laplace and bm.advi take group=."
+            "groups of rows have one log-likelihood for each group, which an observed variable of PyMC, with one for each row, "
+            "cannot have; bm.nuts, bm.laplace and bm.advi take group=."
         )
     wrong = None if data.units is None else data.units.excluded(mixture.n_components)
     missing = np.isnan(data.modelled) if data.missing else None
@@ -129,7 +129,7 @@ def _gated_model(mixture, data, seen) -> pm.Model:
         model.register_data_var(x)
         row_weights = pm.Data("row_weights", np.ones(seen.n_obs) if seen.weights is None else seen.weights)
         pm.Data("log_base_measure", 0.0)
-        known = pt.specify_shape(x, (None, values.shape[1]))  # columns of one broadcast
+        known = cast(Any, pt).specify_shape(x, (None, values.shape[1]))  # columns of one broadcast
         rows: Any = formula.log_likelihood(component, known, 0.0, params, missing)
         pm.Potential("log_likelihood", (row_weights * rows).sum())
     return model

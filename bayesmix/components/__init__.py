@@ -1,6 +1,7 @@
 """Families of components, one per file."""
 
 import importlib
+from typing import Any
 
 from .. import priors
 from .base import Component as Component
@@ -84,11 +85,11 @@ FAMILIES = {
         Categorical,
         VonMises,
         TruncatedNormal,
+        Truncated,
+        Censored,
         Uniform,
         Multinomial,
         Dirichlet,
-        Truncated,
-        Censored,
         Regression,
     )
 }
@@ -127,7 +128,8 @@ def from_plain(plain: dict) -> Component:
         name: from_plain(value) if isinstance(value, dict) and "component" in value else priors.from_plain(value)
         for name, value in plain["settings"].items()
     }
-    family = _own_family(plain["module"], plain["qualname"]) if "module" in plain else (FAMILIES | {"Gated": Gated})[plain["component"]]
+    known: dict = FAMILIES | {"Gated": Gated}
+    family: Any = _own_family(plain["module"], plain["qualname"]) if "module" in plain else known[plain["component"]]
     return family(**settings)
 
 

@@ -105,10 +105,10 @@ class Component(ABC):
     # of bayesmix.engines.loop; None: EM goes through `m_step`
     compiled_step: ClassVar[str | None] = None
 
-    defined: ClassVar[dict] = {}  # families by (module, qualified name), in this process
     behind_errors: ClassVar[bool] = False  # are the statistics of what is not seen? Then information is by differences
     stands_for: ClassVar[str | None] = None  # name of the public family that makes this one
 
+    defined: ClassVar[dict] = {}  # families by (module, qualified name), in this process
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -182,9 +182,10 @@ class Component(ABC):
 
     def for_components(self, n_components: int) -> "Component":
         """The family for so many components: with its constraints, if it has some."""
-        from .constrained import Constrained
+        from . import constrained
 
-        return Constrained(self, n_components) if self.constraints else self
+        made: Any = constrained.Constrained  # delegates what is abstract
+        return made(self, n_components) if self.constraints else self
 
     def exchangeable(self, n_components: int) -> np.ndarray:
         """Which components may change places, (cluster,) of whole numbers: those of the same number, all by default."""
@@ -313,7 +314,9 @@ class Component(ABC):
 
     def quantile(self, q: float, x, params: dict) -> np.ndarray:
         """Quantile of each component at rows x, as `mean`."""
-        raise ValueError(f"{self} has no formula for quantiles of a row; use fit.cdf(rows), or quantiles of fit.sample(data=rows).")
+        raise ValueError(
+            f"{self} has no formula for quantiles of a row; use fit.cdf(rows), or quantiles of fit.sample(data=rows)."
+        )
 
     # -- some of the columns -------------------------------------------------------------------------------------------
     def marginal(self, kept: tuple[int, ...], params: dict) -> tuple["Component", dict]:

@@ -1,7 +1,7 @@
 """Dirichlet components for rows of shares."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -317,7 +317,7 @@ class Dirichlet(Component):
         import pytensor.tensor as pt
 
         alpha: Any = priors["alpha"].variable("alpha", dims=("cluster", dim("feature")))
-        each, total = pt.gammaln(alpha), pt.gammaln(pt.sum(alpha, axis=-1))
+        each, total = pt.gammaln(alpha), cast(Any, pt.gammaln(pt.sum(alpha, axis=-1)))
         return {"alpha": alpha}, (alpha - 1.0, pt.sum(each, axis=-1) - total)
 
     def pymc_dist(self, params):

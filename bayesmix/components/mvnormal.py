@@ -144,7 +144,9 @@ class MvNormal(Component):
         if given := [name for name in ("sigma", "corr", "shape") if getattr(self, name) is not None]:
             raise ValueError(f"cov is {self.cov}: it takes no prior of {' and '.join(given)} beside it.")
         if cov.ndim not in (2, 3) or cov.shape[-1] != cov.shape[-2]:
-            raise ValueError(f"cov is fixed at values of shape {cov.shape}, but needs one matrix, (D, D), or (K, D, D).")
+            raise ValueError(
+                f"cov is fixed at values of shape {cov.shape}, but needs one matrix, (D, D), or (K, D, D)."
+            )
         matrices = cov.reshape(-1, *cov.shape[-2:])
         mu = np.zeros(matrices.shape[:2])
         self.check_parameters({"mu": mu, "cov": matrices}, len(matrices))

@@ -363,7 +363,9 @@ class Product(Component):
         Rows in which the same cells of correlated columns are missing stand together.
         """
         columns, base = [], 0.0
-        correlated = [own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel == "full"]
+        correlated = [
+            own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel == "full"
+        ]
         if data.missing and correlated:
             gone = np.concatenate([np.isnan(data.values[:, own]) for own in correlated], axis=1)
             data = data.take(np.lexsort(gone.T))

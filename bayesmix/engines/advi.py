@@ -127,7 +127,9 @@ def advi(
     check_mixture(mixture, data)
     if y is not None or network:
         unknown = ", ".join([*(["y"] if y is not None else []), *network])
-        raise TypeError(f"{unknown} given, but only a network, bm.MDN, takes that; a mixture has bm.advi(mixture, data).")
+        raise TypeError(
+            f"{unknown} given, but only a network, bm.MDN, takes that; a mixture has bm.advi(mixture, data)."
+        )
     method, draws = method or "fullrank", 1000 if draws is None else draws
     if method not in ("fullrank", "meanfield"):
         raise ValueError(f'method={method!r} is not known; use "fullrank" or "meanfield".')
@@ -289,7 +291,9 @@ def _in_memory(mixture, data, batch_size, init, rng, progressbar) -> _InMemory:
     if batch_size is not None:
         _check_batch_size(batch_size, data.n_obs)
         if data.units is not None and data.units.grouped:
-            raise ValueError("batch_size= draws rows by themselves, but group= says which belong together; leave one of them out.")
+            raise ValueError(
+                "batch_size= draws rows by themselves, but group= says which belong together; leave one of them out."
+            )
     optima = starting_points(mixture, data, init, rng, progressbar)
     posterior = posterior_of(mixture, data)
     climb = find_mode if data.n_obs < MANY_ROWS else _quick_climb(posterior)
