@@ -165,7 +165,8 @@ class Dirichlet(WeightsPrior):
     alpha : float, sequence of float or PreliZ distribution, optional
         Concentration, > 0, which a prior of weights needs: one number for all components, or one for each; 1 is uniform
         over the simplex, and components that are exchangeable have equal entries. Or a distribution of
-        positive numbers: the prior of one concentration that all components share, sampled beside the weights under the name ``concentration``.
+        positive numbers: the prior of one concentration that all components share, sampled beside the weights under the
+        name ``concentration``.
 
     As the component of a mixture, ``bm.Mixture(bm.Dirichlet(), 3)``, it stands for the family of rows of shares
     (`bayesmix.components.dirichlet.Dirichlet`): there alpha is the prior of its concentrations, and may be left out.
