@@ -46,7 +46,7 @@ class Fixed:
         return self
 
     def full(self, n_components: int, shape: tuple, name: str) -> np.ndarray:
-        """The values of all components, (cluster, *shape), or `ValueError`."""
+        """The values of all components, (cluster, ...), or `ValueError`."""
         value = np.asarray(self.value, dtype=float)
         wanted = (n_components, *shape)
         if value.shape in ((), shape, wanted):

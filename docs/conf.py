@@ -30,7 +30,7 @@ myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 
 autosummary_generate = True
 # Of scikit-learn's, whose docstrings refer to its own pages.
-autodoc_default_options = {"exclude-members": "get_metadata_routing, set_fit_request"}
+autodoc_default_options = {"exclude-members": "get_metadata_routing, set_fit_request, set_score_request"}
 autodoc_typehints = "none"  # numpydoc shows the types written in the docstring
 numpydoc_show_class_members = False  # the class template lists them
 default_role = "code"

@@ -50,7 +50,7 @@ class Laplace(Univariate):
         return -xp.abs(x - mu) / b - xp.log(b) - np.log(2.0)
 
     def log_tails(self, x, params):
-        """Half of exp(-|z|) on the far side, and the complement."""
+        """Half of exp(-abs(z)) on the far side, and the complement."""
         xp = namespace(x, *params.values())
         z = (x - params["mu"]) / params["b"]
         tail = xp.where(z < 0, z, -z) - np.log(2.0)

@@ -54,7 +54,7 @@ class StudentT(Univariate):
         return constant - (0.5 * nu + 0.5) * xp.log1p(z * z / nu)
 
     def log_tails(self, x, params):
-        """Half of an incomplete beta function beyond |z| (Abramowitz & Stegun 1964, 26.7.1), and the complement."""
+        """Half of an incomplete beta function beyond abs(z) (Abramowitz & Stegun 1964, 26.7.1), and the complement."""
         xp = namespace(x, *params.values())
         z = (x - params["mu"]) / params["sigma"]
         nu, left = params["nu"], z < 0

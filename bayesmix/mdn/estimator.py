@@ -118,6 +118,10 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         found = self.fit_for(X).mean(self._covariates(X)).values
         return found[:, None] if self._columns else found
 
+    def score(self, X, y, sample_weight=None) -> float:
+        """Share of the variance of the responses that the predicted means explain, R squared; 1 is best."""
+        return super().score(X, y, sample_weight)
+
     def log_density(self, X, y) -> np.ndarray:
         """Log density of each response given its covariates, in nats: (n_samples,)."""
         return self.fit_for(X).logpdf(self._covariates(X), np.asarray(y, dtype=float)).values
