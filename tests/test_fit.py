@@ -40,10 +40,10 @@ def each_draw(draws):
     return [{name: value[c, d] for name, value in draws.items()} for c in range(chains) for d in range(length)]
 
 
-# what a fit says of covariances does not depend on how they came about
+# What a fit says of covariances does not depend on how they came about. Vectors but normal ones have tests of their own.
 # SciPy's distributions that the oracles make of its parts have no marginals, or a cdf of 1 below their support; Uniform has
 # no parameter that is free, so that its intervals have no width.
-NO_MARGINALS = ("Multinomial", "ZeroInflated", "Hurdle", "Uniform")
+NO_MARGINALS = ("Multinomial", "ZeroInflated", "Hurdle", "Uniform", "MvStudentT", "FactorAnalyser", "Dirichlet")
 SHAPES = [
     row
     for row in ROWS

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any, cast
 
 import numpy as np
@@ -59,7 +60,10 @@ def advi(
     random_seed=None,
     progressbar: bool = True,
     client=None,
-    **network,
+    temperature="auto",
+    members: int = 1,
+    restarts: int = 1,
+    epochs: int | None = None,
 ) -> Any:
     r"""Approximate the posterior of a mixture, or of a network's weights, by a normal distribution of greatest ELBO.
 
@@ -74,7 +78,7 @@ def advi(
     ----------
     mixture : Mixture or MDN
         The specification with its priors; ``mixture.priors(data)`` shows them. ``bm.advi(mdn, X, y)`` fits a mixture density
-        network and returns an `MDNFit`: see `bayesmix.mdn.advi_mdn` for what is said of it, and for its further arguments.
+        network and returns an `MDNFit`: see `bayesmix.mdn.engines.advi_mdn` for what is said of it, and for its further arguments.
     data : array_like, data frame or xarray object
         Rows of observations, as for `bayesmix.em`; those that are not in memory too. Of a network the covariates.
     y : array_like, data frame or xarray object, optional
@@ -100,6 +104,8 @@ def advi(
         Show progress.
     client : distributed.Client, optional
         Cluster whose workers hold the chunks of Dask data; by default the current client, if there is one.
+    temperature, members, restarts, epochs
+        Of networks, see `bayesmix.mdn.engines.advi_mdn`.
 
     Returns
     -------
@@ -117,6 +123,7 @@ def advi(
     TypeError, ValueError
         If the data do not suit the mixture, or an argument is out of range.
     """
+    network = {"temperature": temperature, "members": members, "restarts": restarts, "epochs": epochs}
     if isinstance(mixture, MDN):
         given = {"method": method, "draws": draws, "batch_size": batch_size}
         of_mixtures = [weights, labels, group, client]
@@ -125,8 +132,9 @@ def advi(
         given = {name: value for name, value in given.items() if value is not None}
         return advi_mdn(mixture, data, y, random_seed=random_seed, progressbar=progressbar, **given, **network)
     check_mixture(mixture, data)
-    if y is not None or network:
-        unknown = ", ".join([*(["y"] if y is not None else []), *network])
+    changed = [name for name, value in network.items() if value != signature(advi).parameters[name].default]
+    if y is not None or changed:
+        unknown = ", ".join([*(["y"] if y is not None else []), *changed])
         raise TypeError(
             f"{unknown} given, but only a network, bm.MDN, takes that; a mixture has bm.advi(mixture, data)."
         )
