@@ -614,7 +614,9 @@ def em_never_lowers_the_objective(row):
             assert np.all(np.diff(trace) >= -1e-12 * np.abs(trace[1:])), f"{label}: {np.diff(trace).min()}"  # rounding
             if not row.component.mixes_to_itself:  # where EM is at an optimum after one step from anywhere
                 assert trace[-1] > trace[0] + 1, label
-            assert fit.converged or not accelerate or _is_slow(row, accelerate), f"{label}: {fit.message}"  # plain EM is slow
+            assert fit.converged or not accelerate or _is_slow(row, accelerate), (
+                f"{label}: {fit.message}"
+            )  # plain EM is slow
             if guard is None:
                 assert np.isclose(trace[-1], fit.log_likelihood, rtol=1e-12), label
             fits[label] = fit

@@ -43,10 +43,8 @@ def test_a_wrong_posterior_is_caught(fault, told):
     assert not result.table.loc["mu[0]", "inside"]
 
 
-@pytest.mark.parametrize("engine", [bm.laplace, bm.gibbs], ids=["laplace", "gibbs"])
-def test_engines_stay_in_their_bands(engine):
-    options = {"engine_draws": 500, "chains": 2} if engine is bm.gibbs else {}
-    result = bm.calibrate(NORMAL, 30, n_obs=30, engine=engine, random_seed=2, **options, **QUIET)
+def test_an_engine_stays_in_its_bands():
+    result = bm.calibrate(NORMAL, 30, n_obs=30, engine=bm.laplace, random_seed=2, **QUIET)
     assert result.calibrated, str(result)
 
 

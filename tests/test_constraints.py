@@ -252,6 +252,7 @@ def test_probabilities_of_categories_can_be_known_or_shared():
     assert fit.n_parameters == 1 + 2 + 2
 
 
+@pytest.mark.slow
 def test_every_family_of_single_numbers_takes_them():
     """One row of each family's own table: fixing all but the first parameter leaves one per component."""
     from oracles import ROWS

@@ -156,6 +156,7 @@ def test_t_components_are_told_where_they_cannot_be():
         bm.online_em(bm.Mixture(bm.MvStudentT(), 2), heavy_tails(50))
 
 
+@pytest.mark.slow
 def test_the_posterior_of_t_components_lies_about_the_maximum():
     """By ADVI, with gaps: means within a few posterior standard deviations of EM's estimate, whose labels they have."""
     x = with_gaps(heavy_tails(100), 0.05)
@@ -387,6 +388,7 @@ def test_wrong_numbers_of_factors_are_told():
         bm.Mixture(bm.FactorAnalyser(n_factors=[1, 2]), 2)
 
 
+@pytest.mark.slow
 def test_the_posterior_of_factor_analysers_lies_about_the_maximum():
     """By ADVI: covariances, which no rotation changes, within a few posterior standard deviations of EM's estimate."""
     x = with_gaps(factors(100, 5, 1), 0.05)
