@@ -62,7 +62,7 @@ class MDNRegressor(RegressorMixin, BaseEstimator):
         *,
         hidden=(50,),
         method="map",
-        members=1,
+        members=3,
         temperature="auto",
         epochs=None,
         random_state=None,
