@@ -25,6 +25,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,8 +62,27 @@ _CALLS = {
 
 
 # -- what is known of a density ------------------------------------------------------------------------------------------
+class Written(ABC):
+    """A module of compiled functions that is written from what an object holds, and kept under a name made of its text."""
+
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """The module."""
+
+    @functools.cached_property
+    def name(self) -> str:
+        """Name of the module: the same for the same text in every process."""
+        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
+
+    @functools.cached_property
+    def functions(self) -> Any:
+        """The module, loaded: its functions compile when they are first called, or come from Numba's cache."""
+        return _load(self.name, self.source)
+
+
 @dataclass(frozen=True, eq=False)
-class Formula:
+class Formula(Written):
     """Log densities of a row under each kind of component, traced, with their derivatives.
 
     Attributes
@@ -118,19 +138,9 @@ class Formula:
         return np.ascontiguousarray(np.stack([np.broadcast_to(v, len(x)) for v in values], axis=1), dtype=float)
 
     @functools.cached_property
-    def name(self) -> str:
-        """Name of the pass: the same for the same formula in every process."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
-
-    @functools.cached_property
     def source(self) -> str:
         """The module."""
         return _module(self)
-
-    @functools.cached_property
-    def functions(self) -> Any:
-        """The module, loaded: its functions compile when they are first called, or come from Numba's cache."""
-        return _load(self.name, self.source)
 
 
 def trace(density: Callable, names: list[str], n_columns: int = 1) -> Expression:

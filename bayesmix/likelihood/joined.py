@@ -10,7 +10,6 @@ them in `first` and `second`, as in ``diagonal_missing`` and ``full_missing``, `
 """
 
 import functools
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import ascent, kernel, patterns, special
-from .generate import _HEAD, PREFIX, Formula, _Kind, _load
+from .generate import _HEAD, Formula, Written, _Kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class Segment:
 
 
 @dataclass(frozen=True, eq=False)
-class Joined:
+class Joined(Written):
     """Parts side by side, as one pass."""
 
     segments: tuple[Segment, ...]
@@ -84,19 +83,9 @@ class Joined:
         ]
 
     @functools.cached_property
-    def name(self) -> str:
-        """Name of the pass."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
-
-    @functools.cached_property
     def source(self) -> str:
         """The module."""
         return _module(self)
-
-    @functools.cached_property
-    def functions(self) -> Any:
-        """The module, loaded."""
-        return _load(self.name, self.source)
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------

@@ -6,20 +6,18 @@ statistics begin at zero for each kind, and what a kind does not fill stays zero
 """
 
 import functools
-import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from .generate import PREFIX, _load
+from .generate import Written
 from .joined import Joined, Lines, lines_of, module_of
 
 ARRAYS = ("a", "b", "first", "second")
 
 
 @dataclass(frozen=True, eq=False)
-class Kinds:
+class Kinds(Written):
     """Components of several kinds in one pass.
 
     Attributes
@@ -72,19 +70,9 @@ class Kinds:
         return values
 
     @functools.cached_property
-    def name(self) -> str:
-        """Name of the pass."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
-
-    @functools.cached_property
     def source(self) -> str:
         """The module."""
         return _module(self)
-
-    @functools.cached_property
-    def functions(self) -> Any:
-        """The module, loaded."""
-        return _load(self.name, self.source)
 
 
 def _module(kinds: Kinds) -> str:

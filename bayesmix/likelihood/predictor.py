@@ -11,7 +11,6 @@ The functions of the module are those of `bayesmix.likelihood.generate`; paramet
 """
 
 import functools
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,23 @@ import numpy as np
 
 from ..expressions import Expression, _node, column, constant, derivative, evaluate, parameter
 from . import ascent, kernel, special
-from .generate import _CLIMB, _HEAD, _SYMMETRIC, PREFIX, _Block, _frontier, _is_data, _is_parameters, _Kind, _load
+from .generate import (
+    _CLIMB,
+    _HEAD,
+    _SYMMETRIC,
+    Written,
+    _Block,
+    _frontier,
+    _is_data,
+    _is_parameters,
+    _Kind,
+)
 
 PREDICTOR = _node("predictor", (), True, True)
 
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
+class Predicted(Written):
     """Log density of a response given its linear predictor, traced, with its derivatives.
 
     Attributes
@@ -60,19 +69,9 @@ class Predicted:
         return np.ascontiguousarray(np.concatenate([np.stack(columns, axis=1), design], axis=1), dtype=float)
 
     @functools.cached_property
-    def name(self) -> str:
-        """Name of the pass: the same for the same density in every process."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
-
-    @functools.cached_property
     def source(self) -> str:
         """The module."""
         return _module(self.kind)
-
-    @functools.cached_property
-    def functions(self) -> Any:
-        """The module, loaded."""
-        return _load(self.name, self.source)
 
 
 def trace(density: Callable, names: list[str]) -> Expression:

@@ -11,19 +11,17 @@ with logits :math:`a`, weights :math:`\pi` = softmax(a), outputs :math:`u_k` of 
 """
 
 import functools
-import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ..expressions import Expression, constant, derivative, evaluate, parameter
 from . import kernel, special
-from .generate import _HEAD, PREFIX, _frontier, _is_data, _load, _Writer
+from .generate import _HEAD, Written, _frontier, _is_data, _Writer
 
 
 @dataclass(frozen=True, eq=False)
-class Rowwise:
+class Rowwise(Written):
     """Log densities of a row under each kind of component, as expressions in columns, outputs and settings.
 
     Attributes
@@ -61,19 +59,9 @@ class Rowwise:
         return np.ascontiguousarray(np.stack([np.broadcast_to(v, len(y)) for v in values]), dtype=float)
 
     @functools.cached_property
-    def name(self) -> str:
-        """Name of the written module: the same for the same densities in every process."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
-
-    @functools.cached_property
     def source(self) -> str:
         """The module."""
         return _module(self)
-
-    @functools.cached_property
-    def functions(self) -> Any:
-        """The module, loaded: its function compiles when it is first called, or comes from Numba's cache."""
-        return _load(self.name, self.source)
 
 
 _BACKWARD = '''

@@ -18,7 +18,6 @@ PATIENCE = 30  # epochs
 TEMPERATURES = (0.1, 0.3, 1.0)  # that "auto" chooses among
 TRIALS = 3  # splits of the data for each of them
 JUDGING = 60  # draws by which held-out densities are averaged
-METHODS = ("meanfield", "lastlayer", "lastlayer-laplace")
 MOST_CURVATURE = 4000  # weights of the last layer up to which a full covariance matrix is kept
 
 

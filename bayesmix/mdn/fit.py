@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ..arrays import Data, as_data
+from ..arrays import Data, as_data, namespace
 from ..components import Component
 from ..prediction import log_mean_exp
 from ..randomness import generator
@@ -363,8 +363,7 @@ class MDNFit:
         kinds, heads = self.mdn.kinds, self.model.heads
         k = len(kinds)
         logits = outputs[..., :k]
-        largest = logits.max(axis=-1, keepdims=True)
-        log_weights = logits - largest - np.log(np.exp(logits - largest).sum(axis=-1, keepdims=True))
+        log_weights = logits - namespace(logits).logsumexp(logits, axis=-1, keepdims=True)
         u = outputs[..., k:].reshape(*outputs.shape[:2], k, -1)
         params = tuple(head.family_parameters(u[:, :, kinds == which]) for which, head in enumerate(heads))
         return Predictive(self._families, kinds, log_weights, params)

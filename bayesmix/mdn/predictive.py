@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import namespace
 from ..components import Component, MvNormal, Normal, Product
 from ..prediction import choose, log_mean_exp
 
@@ -67,10 +68,7 @@ class Predictive:
     def log_densities(self, y: np.ndarray) -> np.ndarray:
         """Log density of responses y (obs, column) at each draw, in nats: (draw, obs)."""
         joint = self.log_weights + self.each(lambda family, params: family.log_density(y, params))
-        largest = joint.max(axis=-1, keepdims=True)
-        finite = np.where(np.isfinite(largest), largest, 0.0)
-        with np.errstate(divide="ignore"):
-            return np.log(np.exp(joint - finite).sum(axis=-1)) + finite[..., 0]
+        return namespace(joint).logsumexp(joint, axis=-1)
 
     def log_density(self, y) -> np.ndarray:
         """Logarithm of the density averaged over draws, (obs,)."""

@@ -6,13 +6,13 @@ not the rows that they are trained on, nor the batches.
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
 
 import numba
 import numpy as np
 
 from ..engines.progress import track
 from ..likelihood.rowwise import Rowwise
+from ..prediction import log_mean_exp
 from .network import Layout, adam, backward, forward, penalty, squared_softplus
 
 RATE = 1e-2  # of Adam at the beginning; it falls along half a cosine (Loshchilov & Hutter 2017)
@@ -85,26 +85,26 @@ class Problem:
 
     def outputs(self, weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Outputs (member, output, row) of networks, and the rows' columns (member, column, row)."""
+        space, y = self._forward(weights, rows)
+        return np.ascontiguousarray(space.before[:, -self.layout.sizes[-1] :]), y
+
+    def last_layer(self, weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of one member, what its last layer reads (unit, row), and the gradient of each row's log density in its outputs."""
+        space, y = self._forward(weights, rows)
+        units, n_outputs = self.layout.sizes[-2:]
+        outputs = np.ascontiguousarray(space.before[:, -n_outputs:])
+        gradient = np.empty(outputs.shape)
+        self.rowwise.functions.log_likelihood(y, outputs, self.kinds, self.settings, np.empty(rows.shape), gradient)
+        return space.activations[0, -n_outputs - units : -n_outputs], gradient[0]
+
+    def _forward(self, weights, rows):
+        """The workspace after a pass with these weights, and the rows' columns."""
         space = self.layout.workspace(*rows.shape)
         y = np.empty((len(rows), len(self.y), rows.shape[1]))
         gather(self.x, self.y, rows, space.activations, y)
         none = np.empty((len(rows), 0))
         forward(weights, none, none[:, :, None], self.layout.arguments, *space)
-        return np.ascontiguousarray(space.before[:, -self.layout.sizes[-1] :]), y
-
-    def last_layer(self, weights: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Of one member, what its last layer reads (unit, row), and the gradient of each row's log density in its outputs."""
-        space = self.layout.workspace(*rows.shape)
-        y = np.empty((1, len(self.y), rows.shape[1]))
-        gather(self.x, self.y, rows, space.activations, y)
-        none = np.empty((1, 0))
-        forward(weights, none, none[:, :, None], self.layout.arguments, *space)
-        outputs = np.ascontiguousarray(space.before[:, -self.layout.sizes[-1] :])
-        gradient = np.empty(outputs.shape)
-        self.rowwise.functions.log_likelihood(y, outputs, self.kinds, self.settings, np.empty(rows.shape), gradient)
-        return space.activations[0, -self.layout.sizes[-1] - self.layout.sizes[-2] : -self.layout.sizes[-1]], gradient[
-            0
-        ]
+        return space, y
 
 
 @_compiled
@@ -283,8 +283,5 @@ def split(n_obs: int, n_members: int, share: float, rng: np.random.Generator) ->
 def mean_log_density(problem: Problem, draws: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Mean over rows (member, row) of the log of the density averaged over draws (member, draw, weight): (member,)."""
     n = draws.shape[1]
-    every: Any = np.stack([problem.log_likelihood(np.ascontiguousarray(draws[:, s]), rows) for s in range(n)])
-    largest = every.max(axis=0)
-    with np.errstate(invalid="ignore"):
-        total = largest + np.log(np.exp(every - largest).mean(axis=0))
-    return np.where(np.isfinite(largest), total, -np.inf).mean(axis=1)
+    every = np.stack([problem.log_likelihood(np.ascontiguousarray(draws[:, s]), rows) for s in range(n)])
+    return log_mean_exp(every, axis=0).mean(axis=1)
