@@ -4,8 +4,11 @@ A member is one network: an element of an ensemble, a restart, a candidate for t
 not the rows that they are trained on, nor the batches.
 """
 
+import json
 import warnings
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numba
 import numpy as np
@@ -145,6 +148,105 @@ class Plan:
 
 
 @dataclass
+class State:
+    """What training goes on from after an epoch, bit for bit.
+
+    Attributes
+    ----------
+    mean, rho : ndarray (member, weight)
+        Of the weights; their standard deviations are softplus(rho). No columns of rho: they are points.
+    moments : list of ndarray
+        Adam's averages of the gradient and of its square, of the means and of rho.
+    best : Best
+        The weights of each member at which the held-out rows were likeliest.
+    step : int
+        Steps that were made.
+    objective, held_out : list of ndarray (member,)
+        As in `Trained`.
+    generator : dict
+        State of the random generator.
+    """
+
+    mean: np.ndarray
+    rho: np.ndarray
+    moments: list
+    best: "Best"
+    step: int = 0
+    objective: list = field(default_factory=list)
+    held_out: list = field(default_factory=list)
+    generator: Any = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, mean: np.ndarray, random: bool) -> "State":
+        """Before the first epoch."""
+        rho = np.full(mean.shape, NARROW) if random else np.empty((len(mean), 0))
+        return cls(mean, rho, [np.zeros(a.shape) for a in (mean, mean, rho, rho)], Best.start(mean, rho))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that were made."""
+        return len(self.objective)
+
+    def copy(self) -> "State":
+        """Make one that further steps leave alone."""
+        moments, best = [a.copy() for a in self.moments], self.best.copy()
+        lists = {"objective": list(self.objective), "held_out": list(self.held_out)}
+        return replace(self, mean=self.mean.copy(), rho=self.rho.copy(), moments=moments, best=best, **lists)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Write as named arrays, for files."""
+        members = len(self.mean)
+        found = {"mean": self.mean, "rho": self.rho, "step": np.array(self.step)}
+        found |= {f"moment_{i}": a for i, a in enumerate(self.moments)}
+        found |= {f"best_{name}": a for name, a in vars(self.best).items()}
+        for name in ("objective", "held_out"):
+            found[name] = np.array(getattr(self, name)).reshape(-1, members)
+        return found | {"generator": np.array(json.dumps(self.generator, default=np.ndarray.tolist))}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping) -> "State":
+        """Inverse of `arrays`."""
+        own = {name: np.array(value) for name, value in arrays.items()}
+        best = Best(*(own[f"best_{name}"] for name in ("value", "since", "mean", "rho")))
+        return cls(
+            own["mean"],
+            own["rho"],
+            [own[f"moment_{i}"] for i in range(4)],
+            best,
+            int(own["step"]),
+            list(own["objective"]),
+            list(own["held_out"]),
+            json.loads(str(own["generator"])),
+        )
+
+
+@dataclass
+class Best:
+    """The weights of each member at which the held-out rows were likeliest, and how many epochs ago that was."""
+
+    value: np.ndarray
+    since: np.ndarray
+    mean: np.ndarray
+    rho: np.ndarray
+
+    @classmethod
+    def start(cls, mean, rho) -> "Best":
+        """Before rows were held against them."""
+        return cls(np.full(len(mean), -np.inf), np.zeros(len(mean), dtype=int), mean.copy(), rho.copy())
+
+    def copy(self) -> "Best":
+        """Make one that `see` leaves alone."""
+        return Best(*(a.copy() for a in vars(self).values()))
+
+    def see(self, value, mean, rho) -> None:
+        """Take note of the members that improved."""
+        better = value > self.value
+        self.value = np.where(better, value, self.value)
+        self.mean[better], self.rho[better] = mean[better], rho[better]
+        self.since = np.where(better, 0, self.since + 1)
+
+
+@dataclass
 class Trained:
     """Members after training.
 
@@ -152,22 +254,31 @@ class Trained:
     ----------
     mean, sd : ndarray (member, weight)
         Of the weights; sd is 0 where they are points.
-    objective : list of ndarray (member,)
-        Mean log-likelihood of the batches of each epoch, nats per row.
-    held_out : list of ndarray (member,)
-        Mean log density of the held-out rows after each epoch, if there are any.
-    epochs : int
-        How many were made.
+    state : State
+        After the last epoch.
     interrupted : bool
         Was Ctrl-C pressed?
     """
 
     mean: np.ndarray
     sd: np.ndarray
-    objective: list = field(default_factory=list)
-    held_out: list = field(default_factory=list)
-    epochs: int = 0
+    state: State
     interrupted: bool = False
+
+    @property
+    def objective(self) -> list:
+        """Mean log-likelihood of the batches of each epoch, nats per row: (member,) each."""
+        return self.state.objective
+
+    @property
+    def held_out(self) -> list:
+        """Mean log density of the held-out rows after each epoch, if there are any: (member,) each."""
+        return self.state.held_out
+
+    @property
+    def epochs(self) -> int:
+        """How many were made."""
+        return self.state.epochs
 
     def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Weights (member, draw, weight) of the variational distributions; one draw of points."""
@@ -182,95 +293,107 @@ def epochs_for(n_rows: int, batch_size: int) -> int:
     return int(np.clip(STEPS // steps, LEAST_EPOCHS, MOST_EPOCHS))
 
 
-def train(problem: Problem, plan: Plan, rows: np.ndarray, held_out, rng, progress=None, label="training") -> Trained:
+def train(
+    problem: Problem,
+    plan: Plan,
+    rows: np.ndarray,
+    held_out,
+    rng: np.random.Generator,
+    progress=None,
+    label: str = "training",
+    state: State | None = None,
+    keep: Callable[[State], Any] | None = None,
+) -> Trained:
     """Train members on rows (member, row) of the data; held_out (member, row) or None.
 
-    Every epoch passes over each member's rows in an order of its own. Ctrl-C keeps what there is.
+    Every epoch passes over each member's rows in an order of its own. Ctrl-C keeps what there was after the last epoch;
+    `keep` is called with the state after each, and given such a `state` training goes on as if it had not ended.
     """
-    layout, n_members = problem.layout, len(rows)
-    batch = min(plan.batch_size, rows.shape[1])
-    mean = problem.start(n_members, rng)
-    rho = np.full(mean.shape, NARROW) if plan.random.any() else np.empty((n_members, 0))
-    variance, d_variance, d_mean = np.empty(rho.shape), np.empty(rho.shape), np.empty(mean.shape)
-    state = [np.zeros(a.shape) for a in (mean, mean, rho, rho)]
-    space = layout.workspace(n_members, batch)
-    y = np.empty((n_members, len(problem.y), batch))
-    value = np.empty((n_members, batch))
-    noise = np.empty((n_members, layout.n_units, batch if rho.size else 0))
-    strength = plan.strength / rows.shape[1]
-    steps, step, n_outputs = rows.shape[1] // batch, 0, layout.sizes[-1]
-    free, arguments, likelihood = plan.random, layout.arguments, problem.rowwise.functions.log_likelihood
-    trained, best = Trained(mean, np.zeros(mean.shape)), _Best(mean, rho)
+    if state is None:
+        state = State.start(problem.start(len(rows), rng), bool(plan.random.any()))
+        state.generator = rng.bit_generator.state
+    else:
+        state = state.copy()
+        rng.bit_generator.state = state.generator
+    steps = Steps(problem, plan, rows.shape)
+    kept, interrupted, patient = state.copy(), False, plan.patience is not None and held_out is not None
     try:
-        for _ in track(progress, range(plan.epochs), label):
-            order = rng.permuted(rows, axis=1)
-            total = np.zeros(n_members)
-            for i in range(steps):
-                rate = plan.rate * (
-                    LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + np.cos(np.pi * step / (plan.epochs * steps)))
-                )
-                step += 1
-                gather(
-                    problem.x,
-                    problem.y,
-                    np.ascontiguousarray(order[:, i * batch : (i + 1) * batch]),
-                    space.activations,
-                    y,
-                )
-                if rho.size:
-                    squared_softplus(rho, free, variance)
-                    rng.standard_normal(out=noise)
-                forward(mean, variance, noise, arguments, *space)
-                outputs = np.ascontiguousarray(space.before[:, -n_outputs:])
-                gradient = np.empty(outputs.shape)
-                likelihood(y, outputs, problem.kinds, problem.settings, value, gradient)
-                gradient *= -1.0 / batch
-                backward(mean, variance, noise, arguments, *space, gradient, d_mean, d_variance)
-                penalty(mean, rho, problem.scale, strength, d_mean, d_variance, variance)
-                adam(mean, d_mean, state[0], state[1], step, rate, LARGEST_GRADIENT)
-                if rho.size:
-                    adam(rho, d_variance, state[2], state[3], step, rate, LARGEST_GRADIENT)
-                total += value.mean(axis=1)
-            trained.objective.append(total / steps + problem.left_out)
-            trained.epochs += 1
+        for _ in track(progress, range(state.epochs, plan.epochs), label):
+            if patient and np.all(state.best.since >= plan.patience):
+                break
+            state.objective.append(steps(rng.permuted(rows, axis=1), state, rng) + problem.left_out)
             if held_out is not None:
-                trained.held_out.append(problem.log_likelihood(mean, held_out).mean(axis=1))
-                if plan.patience is not None and best.see(trained.held_out[-1], mean, rho, plan.patience):
-                    break
+                state.held_out.append(problem.log_likelihood(state.mean, held_out).mean(axis=1))
+                state.best.see(state.held_out[-1], state.mean, state.rho)
+            state.generator = rng.bit_generator.state
+            kept = state.copy()
+            if keep is not None:
+                keep(kept)
     except KeyboardInterrupt:
-        if not trained.epochs:
+        if not kept.epochs:
             raise
-        trained.interrupted = True
+        interrupted, rng.bit_generator.state = True, kept.generator
         warnings.warn(
-            f"interrupted after {trained.epochs} of {plan.epochs} epochs: the network is what it was then, and may be better "
-            "after more.",
+            f"interrupted after {kept.epochs} of {plan.epochs} epochs: the network is what it was then, and may be better "
+            "after more. It can go on: resume=.",
             UserWarning,
             stacklevel=4,
         )
-    if plan.patience is not None and held_out is not None:
-        mean, rho = best.mean, best.rho
-    trained.mean = mean
+    mean, rho = (kept.best.mean, kept.best.rho) if patient else (kept.mean, kept.rho)
+    sd = np.zeros(mean.shape)
     if rho.size:
-        variance = np.empty(rho.shape)
-        squared_softplus(rho, free, variance)
-        trained.sd = np.sqrt(variance)
-    return trained
+        squared_softplus(rho, plan.random, sd)
+    return Trained(mean, np.sqrt(sd), kept, interrupted)
 
 
-class _Best:
-    """The weights of each member at which the held-out rows were likeliest."""
+class Steps:
+    """Steps of Adam over all batches of an epoch, with the arrays that they write to."""
 
-    def __init__(self, mean, rho):
-        self.value, self.since = np.full(len(mean), -np.inf), np.zeros(len(mean), dtype=int)
-        self.mean, self.rho = mean.copy(), rho.copy()
+    def __init__(self, problem: Problem, plan: Plan, shape: tuple[int, int]):
+        n_members, n_rows = shape
+        layout, random = problem.layout, bool(plan.random.any())
+        self.problem, self.plan = problem, plan
+        self.batch = min(plan.batch_size, n_rows)
+        self.n = n_rows // self.batch
+        self.strength = plan.strength / n_rows
+        weights = (n_members, layout.n_weights)
+        self.d_mean = np.empty(weights)
+        self.variance, self.d_variance = (np.empty(weights if random else (n_members, 0)) for _ in range(2))
+        self.space = layout.workspace(n_members, self.batch)
+        self.y = np.empty((n_members, len(problem.y), self.batch))
+        self.value = np.empty((n_members, self.batch))
+        self.noise = np.empty((n_members, layout.n_units, self.batch if random else 0))
 
-    def see(self, value, mean, rho, patience) -> bool:
-        """Take note of the members that improved; is every one out of patience?"""
-        better = value > self.value
-        self.value = np.where(better, value, self.value)
-        self.mean[better], self.rho[better] = mean[better], rho[better]
-        self.since = np.where(better, 0, self.since + 1)
-        return bool(np.all(self.since >= patience))
+    def __call__(self, order: np.ndarray, state: State, rng: np.random.Generator) -> np.ndarray:
+        """Follow the batches of rows in this order (member, row); the mean of their log-likelihood, (member,)."""
+        total = np.zeros(len(order))
+        for i in range(self.n):
+            angle = np.pi * state.step / (self.plan.epochs * self.n)
+            rate = self.plan.rate * (LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + np.cos(angle)))
+            state.step += 1
+            rows = np.ascontiguousarray(order[:, i * self.batch : (i + 1) * self.batch])
+            self._step(rows, state, rate, rng)
+            total += self.value.mean(axis=1)
+        return total / self.n
+
+    def _step(self, rows, state, rate, rng):
+        problem, mean, rho, moments = self.problem, state.mean, state.rho, state.moments
+        variance, noise, space, arguments = self.variance, self.noise, self.space, problem.layout.arguments
+        gather(problem.x, problem.y, rows, space.activations, self.y)
+        if rho.size:
+            squared_softplus(rho, self.plan.random, variance)
+            rng.standard_normal(out=noise)
+        forward(mean, variance, noise, arguments, *space)
+        outputs = np.ascontiguousarray(space.before[:, -problem.layout.sizes[-1] :])
+        gradient = np.empty(outputs.shape)
+        likelihood = problem.rowwise.functions.log_likelihood
+        likelihood(self.y, outputs, problem.kinds, problem.settings, self.value, gradient)
+        gradient *= -1.0 / self.batch
+        backward(mean, variance, noise, arguments, *space, gradient, self.d_mean, self.d_variance)
+        penalty(mean, rho, problem.scale, self.strength, self.d_mean, self.d_variance, variance)
+        adam(mean, self.d_mean, moments[0], moments[1], state.step, rate, LARGEST_GRADIENT)
+        if rho.size:
+            adam(rho, self.d_variance, moments[2], moments[3], state.step, rate, LARGEST_GRADIENT)
 
 
 def split(n_obs: int, n_members: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
