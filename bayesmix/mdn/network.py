@@ -6,15 +6,19 @@ distribution that independent normal weights imply, one draw per row and unit (t
 Salimans & Welling 2015), and the backward pass returns the gradient in means and in variances of the weights.
 """
 
+import contextlib
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numba
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 TINY = 1e-10  # added to variances of a layer's outputs, so that their root has a derivative
 EPS = 1e-5  # added to variances over units, in normalised layers
 RELU, TANH, SILU = 0, 1, 2
+LARGE = 2**24  # multiplications in a matrix product that may gain by more than one thread
 ACTIVATIONS = {"relu": RELU, "tanh": TANH, "silu": SILU}
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz", "arcp"})
@@ -75,6 +79,23 @@ class Workspace(NamedTuple):
     before: np.ndarray  # before the activation
     spread: np.ndarray  # standard deviations of the outputs of layers, under random weights
     slopes: np.ndarray  # scale by which a normalised layer was divided
+
+
+def threads(layout: Layout, n_rows: int):
+    """A context in which passes of so many rows keep to one thread, unless their matrix products are large.
+
+    Threads of a small product wait for each other, and cost ten times as much on a machine that has other work.
+    """
+    largest = max(n * m for n, m in zip(layout.sizes, layout.sizes[1:], strict=False))
+    return contextlib.nullcontext() if largest * n_rows > LARGE else _libraries().limit(limits=1, user_api="blas")
+
+
+@functools.cache
+def _libraries():
+    """The libraries whose threads can be counted, among them the BLAS that compiled matrix products call."""
+    import scipy.linalg  # noqa: F401
+
+    return ThreadpoolController()
 
 
 @_compiled

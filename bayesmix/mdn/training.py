@@ -6,6 +6,7 @@ not the rows that they are trained on, nor the batches.
 
 import json
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from ..engines.progress import track
 from ..likelihood.rowwise import Rowwise
 from ..prediction import log_mean_exp
-from .network import Layout, adam, backward, forward, penalty, squared_softplus
+from .network import Layout, adam, backward, forward, penalty, squared_softplus, threads
 
 RATE = 1e-2  # of Adam at the beginning; it falls along half a cosine (Loshchilov & Hutter 2017)
 LEAST_RATE = 0.02  # of that, at the end
@@ -201,23 +202,18 @@ class State:
         found |= {f"best_{name}": a for name, a in vars(self.best).items()}
         for name in ("objective", "held_out"):
             found[name] = np.array(getattr(self, name)).reshape(-1, members)
-        return found | {"generator": np.array(json.dumps(self.generator, default=np.ndarray.tolist))}
+        found["generator"] = np.array(json.dumps(self.generator, default=np.ndarray.tolist))
+        return {name: a for name, a in found.items() if a.size}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping) -> "State":
         """Inverse of `arrays`."""
-        own = {name: np.array(value) for name, value in arrays.items()}
+        empty = np.empty((len(arrays["mean"]), 0))
+        own = defaultdict(lambda: empty.copy(), {name: np.array(value) for name, value in arrays.items()})
         best = Best(*(own[f"best_{name}"] for name in ("value", "since", "mean", "rho")))
-        return cls(
-            own["mean"],
-            own["rho"],
-            [own[f"moment_{i}"] for i in range(4)],
-            best,
-            int(own["step"]),
-            list(own["objective"]),
-            list(own["held_out"]),
-            json.loads(str(own["generator"])),
-        )
+        moments = [own[f"moment_{i}"] for i in range(4)]
+        lists = (list(own[name]) if name in own else [] for name in ("objective", "held_out"))
+        return cls(own["mean"], own["rho"], moments, best, int(own["step"]), *lists, json.loads(str(own["generator"])))
 
 
 @dataclass
@@ -318,17 +314,18 @@ def train(
     steps = Steps(problem, plan, rows.shape)
     kept, interrupted, patient = state.copy(), False, plan.patience is not None and held_out is not None
     try:
-        for _ in track(progress, range(state.epochs, plan.epochs), label):
-            if patient and np.all(state.best.since >= plan.patience):
-                break
-            state.objective.append(steps(rng.permuted(rows, axis=1), state, rng) + problem.left_out)
-            if held_out is not None:
-                state.held_out.append(problem.log_likelihood(state.mean, held_out).mean(axis=1))
-                state.best.see(state.held_out[-1], state.mean, state.rho)
-            state.generator = rng.bit_generator.state
-            kept = state.copy()
-            if keep is not None:
-                keep(kept)
+        with threads(problem.layout, steps.batch):
+            for _ in track(progress, range(state.epochs, plan.epochs), label):
+                if patient and np.all(state.best.since >= plan.patience):
+                    break
+                state.objective.append(steps(rng.permuted(rows, axis=1), state, rng) + problem.left_out)
+                if held_out is not None:
+                    state.held_out.append(problem.log_likelihood(state.mean, held_out).mean(axis=1))
+                    state.best.see(state.held_out[-1], state.mean, state.rho)
+                state.generator = rng.bit_generator.state
+                kept = state.copy()
+                if keep is not None:
+                    keep(kept)
     except KeyboardInterrupt:
         if not kept.epochs:
             raise

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from bayesmix.mdn.network import Layout, adam, backward, forward, penalty, squared_softplus
+from bayesmix.mdn.network import Layout, adam, backward, forward, penalty, squared_softplus, threads
 
 STEP = 1e-6
 
@@ -96,3 +97,15 @@ def test_adams_first_step_has_the_length_of_the_rate():
     weights, gradient = np.zeros((1, 3)), np.array([[0.5, -2.0, 1e-3]])
     adam(weights, gradient, np.zeros((1, 3)), np.zeros((1, 3)), 1, 0.01, 10.0)
     np.testing.assert_allclose(weights, [[-0.01, 0.01, -0.01]], rtol=1e-4)
+
+
+def test_small_products_keep_to_one_thread_and_give_the_others_back():
+    def counts():
+        return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+    with threadpool_limits(2, "blas"):
+        with threads(Layout((8, 50, 9)), 32):
+            assert counts() == {1}
+        assert counts() == {2}
+        with threads(Layout((8, 4096, 4096, 9)), 32):
+            assert counts() == {2}
