@@ -64,6 +64,8 @@ def advi(
     members: int = 1,
     restarts: int = 1,
     epochs: int | None = None,
+    store=None,
+    resume=None,
 ) -> Any:
     r"""Approximate the posterior of a mixture, or of a network's weights, by a normal distribution of greatest ELBO.
 
@@ -104,7 +106,7 @@ def advi(
         Show progress.
     client : distributed.Client, optional
         Cluster whose workers hold the chunks of Dask data; by default the current client, if there is one.
-    temperature, members, restarts, epochs
+    temperature, members, restarts, epochs, store, resume
         Of networks, see `bayesmix.mdn.engines.advi_mdn`.
 
     Returns
@@ -124,6 +126,7 @@ def advi(
         If the data do not suit the mixture, or an argument is out of range.
     """
     network = {"temperature": temperature, "members": members, "restarts": restarts, "epochs": epochs}
+    network |= {"store": store, "resume": resume}
     if isinstance(mixture, MDN):
         given = {"method": method, "draws": draws, "batch_size": batch_size}
         of_mixtures = [weights, labels, group, client]

@@ -21,25 +21,18 @@ class RunStore:
     @classmethod
     def create(cls, path, mixture: Mixture, data: Data, **settings) -> "RunStore":
         """Make the folder; raise `FileExistsError` if there is one already, `FileNotFoundError` without its parent."""
-        folder = Path(path)
-        if folder.exists():
-            raise FileExistsError(
-                f"store={str(path)!r} exists already; read what it holds with bm.recover(path, data), or take another name."
-            )
-        if not folder.parent.is_dir():
-            raise FileNotFoundError(f"the folder {folder.parent} does not exist; make it first.")
-        folder.mkdir()
         record = {"mixture": mixture.to_dict(), "data": fingerprint(data), **settings}
-        (folder / RECORD).write_text(json.dumps(record))
-        return cls(folder, record)
+        return cls(make_folder(path, record, "read what it holds with bm.recover(path, data)"), record)
 
     @classmethod
     def open(cls, path) -> "RunStore":
         """Read the record of a folder that `create` made."""
-        record = Path(path) / RECORD
-        if not record.is_file():
-            raise FileNotFoundError(f"{path} is no folder of a stored run: there is no {RECORD} in it.")
-        return cls(Path(path), json.loads(record.read_text()))
+        record = record_of(path)
+        if "mixture" not in record:
+            raise ValueError(
+                f"{path} holds the run of a network; go on with it: bm.{record['engine']}(..., resume={str(path)!r})."
+            )
+        return cls(Path(path), record)
 
     def for_mode(self, i: int):
         """Where nutpie writes the chains of mode i."""
@@ -59,6 +52,26 @@ class RunStore:
             for folder in found
             if (folder / "posterior").is_dir()
         ]
+
+
+def make_folder(path, record: dict, advice: str) -> Path:
+    """Make the folder of a run, with its record; `advice` says what to do with one that exists already."""
+    folder = Path(path)
+    if folder.exists():
+        raise FileExistsError(f"store={str(path)!r} exists already; {advice}, or take another name.")
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"the folder {folder.parent} does not exist; make it first.")
+    folder.mkdir()
+    (folder / RECORD).write_text(json.dumps(record))
+    return folder
+
+
+def record_of(path) -> dict:
+    """Read the record of a folder that `make_folder` made."""
+    record = Path(path) / RECORD
+    if not record.is_file():
+        raise FileNotFoundError(f"{path} is no folder of a stored run: there is no {RECORD} in it.")
+    return json.loads(record.read_text())
 
 
 def fingerprint(data: Data) -> str:

@@ -1,15 +1,18 @@
 """Fitting a mixture density network: a point estimate, or a variational posterior over its weights."""
 
+import json
 import time
 from numbers import Real
 
 import numpy as np
+import xarray as xr
 
+from ..engines.interrupts import finishing
 from ..engines.progress import display
-from ..randomness import generator
 from ..whole_numbers import is_whole
 from .fit import MDNFit
 from .problem import Model
+from .resuming import GROUP, Run, fingerprint
 from .specification import MDN
 from .training import Plan, Problem, Trained, epochs_for, mean_log_density, split, train
 
@@ -33,6 +36,8 @@ def map_estimate(
     early_stopping: bool = True,
     method: str = "point",
     draws: int = 100,
+    store=None,
+    resume=None,
     random_seed=None,
     progressbar: bool = True,
 ) -> MDNFit:
@@ -67,6 +72,13 @@ def map_estimate(
         likelihood at the estimate (Daxberger et al. 2021).
     draws : int
         Draws kept of that approximation, for each member.
+    store : path, optional
+        A folder to be made, in which the state of training is kept while it runs: what a killed run has written is gone on
+        with by `resume`. It is written after an epoch, at most every 10 seconds.
+    resume : MDNFit or path, optional
+        A fit that was interrupted (Ctrl-C), as it is or loaded from a file, or the folder of a stored run: training goes on
+        after its last epoch, and ends with the network that it would have made without a break, bit for bit. The
+        specification, data and all other arguments are those of that run; its generator goes on, so leave `random_seed` out.
     random_seed : int, Generator or None
         The same seed gives the same network.
     progressbar : bool
@@ -75,11 +87,14 @@ def map_estimate(
     Returns
     -------
     MDNFit
+        After an interrupt (Ctrl-C) the network after the last full epoch; `message` says so, and `converged` is False.
 
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, or the data cannot be read.
+        If an argument is of the wrong kind, the data cannot be read, or those of a run to be resumed were others.
+    FileExistsError, FileNotFoundError
+        If the folder `store` is there already, or the folder `resume` is not.
 
     Examples
     --------
@@ -93,8 +108,13 @@ def map_estimate(
     _check(mdn, members=members, restarts=restarts, batch_size=batch_size, epochs=epochs, draws=draws)
     if method not in ("point", "lastlayer-laplace"):
         raise ValueError(f'method={method!r} but it must be "point" or "lastlayer-laplace".')
-    began, rng = (time.perf_counter(), time.process_time()), generator(random_seed)
+    began = (time.perf_counter(), time.process_time())
     model, inputs, data = Model.learn(mdn, X, y)
+    settings = {"members": members, "restarts": restarts, "batch_size": batch_size, "epochs": epochs}
+    settings |= {"early_stopping": bool(early_stopping), "method": method, "draws": draws}
+    seen = fingerprint(inputs, data.values, json.dumps(model.covariates.to_dict()))
+    run = Run.begin("map_estimate", mdn, seen, settings, random_seed, store, resume)
+    rng = run.rng
     problem = model.problem(inputs, data.values, training=True)
     every = np.arange(problem.n_obs)
     n = members * restarts
@@ -107,7 +127,7 @@ def map_estimate(
         PATIENCE if early_stopping else None,
     )
     with display(progressbar) as progress:
-        trained = train(problem, plan, rows, held_out, rng, progress)
+        trained = _trained(run, "weights", problem, plan, rows, held_out, progress, "training")
     judged = held_out if held_out is not None else rows
     kept = _best(problem.log_likelihood(trained.mean, judged).mean(axis=1), members)
     weights = trained.mean[kept][:, None]
@@ -120,9 +140,7 @@ def map_estimate(
         "batch_size": batch_size,
         "early_stopping": int(early_stopping),
     }
-    return MDNFit.assemble(
-        model, inputs, X, data, weights, _history(trained, kept), attrs | _ending(trained, began, message)
-    )
+    return _finished(run, trained, model, inputs, X, data, weights, kept, attrs | _ending(trained, began, message))
 
 
 def advi_mdn(
@@ -137,6 +155,8 @@ def advi_mdn(
     members: int = 1,
     restarts: int = 1,
     epochs: int | None = None,
+    store=None,
+    resume=None,
     random_seed=None,
     progressbar: bool = True,
 ) -> MDNFit:
@@ -151,7 +171,7 @@ def advi_mdn(
 
     Parameters
     ----------
-    mdn, X, y, batch_size, epochs, members, random_seed, progressbar
+    mdn, X, y, batch_size, epochs, members, store, resume, random_seed, progressbar
         As for `bayesmix.map_estimate`.
     method : {"meanfield", "lastlayer"}
         Random weights in all layers, or in the last one.
@@ -175,33 +195,66 @@ def advi_mdn(
         isinstance(temperature, bool) or not isinstance(temperature, Real) or not 0.0 < float(temperature)
     ):
         raise ValueError(f'temperature={temperature!r} but it must be a positive number or "auto".')
-    began, rng = (time.perf_counter(), time.process_time()), generator(random_seed)
+    began = (time.perf_counter(), time.process_time())
     model, inputs, data = Model.learn(mdn, X, y)
+    settings = {"method": method, "draws": draws, "batch_size": batch_size, "temperature": temperature}
+    settings |= {"members": members, "restarts": restarts, "epochs": epochs}
+    seen = fingerprint(inputs, data.values, json.dumps(model.covariates.to_dict()))
+    run = Run.begin("advi", mdn, seen, settings, random_seed, store, resume)
+    rng = run.rng
     problem = model.problem(inputs, data.values, training=True)
     random = np.ones(problem.layout.n_weights, dtype=bool)
     if method == "lastlayer":
         random[: -problem.layout.sizes[-1] * (problem.layout.sizes[-2] + 1)] = False
-    scores = {}
+    attrs = {"engine": "advi", "method": method, "batch_size": batch_size}
     with display(progressbar) as progress:
-        if auto:
-            scores = _judge_temperatures(problem, random, batch_size, epochs, rng, progress)
+        if auto and not run.scores:
+            plan, trained, scores = _judge_temperatures(problem, random, batch_size, epochs, run, progress)
             temperature = max(scores, key=lambda t: scores[t])
+            if trained.interrupted:
+                kept = np.flatnonzero(plan.strength == temperature)
+                message = _message(trained, plan, False) + (
+                    f" The temperature was being chosen: these are networks at {temperature:g}, the best so far, each of 85 % "
+                    "of the rows."
+                )
+                attrs |= {"temperature": float(temperature)} | _ending(trained, began, message)
+                return _finished(run, trained, model, inputs, X, data, trained.draws(draws, rng)[kept], kept, attrs)
+            run.scores = scores
+        temperature = max(run.scores, key=lambda t: run.scores[t]) if auto else temperature
         n = members * restarts
         rows = np.tile(np.arange(problem.n_obs), (n, 1))
         plan = Plan(random, np.full(n, float(temperature)), batch_size, epochs or epochs_for(problem.n_obs, batch_size))
-        trained = train(problem, plan, rows, None, rng, progress, "fitting")
+        trained = _trained(run, "weights", problem, plan, rows, None, progress, "fitting")
     objective = np.mean(trained.objective[-max(1, len(trained.objective) // 10) :], axis=0)
     objective = objective - float(temperature) * divergence(problem, trained) / problem.n_obs
     kept = _best(objective, members)
     weights = trained.draws(draws, rng)[kept]
-    attrs = {"engine": "advi", "method": method, "batch_size": batch_size, "temperature": float(temperature)}
-    attrs |= {f"held_out_at_{t:g}": float(score) for t, score in scores.items()}
+    attrs |= {"temperature": float(temperature)}
+    attrs |= {f"held_out_at_{t:g}": float(score) for t, score in run.scores.items()}
     message = _message(trained, plan, False) + (
         "" if temperature == 1.0 else f" The objective at temperature {temperature:g} is no bound on the evidence."
     )
-    return MDNFit.assemble(
-        model, inputs, X, data, weights, _history(trained, kept), attrs | _ending(trained, began, message)
-    )
+    return _finished(run, trained, model, inputs, X, data, weights, kept, attrs | _ending(trained, began, message))
+
+
+def _trained(run, phase, problem, plan, rows, held_out, progress, label) -> Trained:
+    """Train in a run: from the state it has in this phase, and keeping what is reached."""
+    state = run.state_for(phase)
+    keep = run.keeper(phase, plan.epochs)
+    trained = train(problem, plan, rows, held_out, run.rng, progress, label, state, keep)
+    run.end(trained.state)
+    return trained
+
+
+def _finished(run, trained, model, inputs, X, data, weights, kept, attrs) -> MDNFit:
+    """Make the fit; of an interrupted run with what it goes on from."""
+    with finishing("the network is put together"):
+        fit = MDNFit.assemble(model, inputs, X, data, weights, _history(trained, kept), attrs)
+        if trained.interrupted:
+            state, about = run.remains()
+            fit.tree[GROUP] = xr.DataTree(state)
+            fit.tree.attrs |= about
+    return fit
 
 
 def divergence(problem: Problem, trained: Trained) -> np.ndarray:
@@ -212,17 +265,15 @@ def divergence(problem: Problem, trained: Trained) -> np.ndarray:
     return (random + 0.5 * (trained.mean / scale) ** 2).sum(axis=1)
 
 
-def _judge_temperatures(problem, random, batch_size, epochs, rng, progress):
-    """Mean held-out log density, nats per row, by temperature."""
-    rows, held_out = split(problem.n_obs, TRIALS, HELD_OUT, rng)
+def _judge_temperatures(problem, random, batch_size, epochs, run, progress):
+    """Networks at all temperatures, how they were trained, and their mean held-out log density, nats per row."""
+    rows, held_out = split(problem.n_obs, TRIALS, HELD_OUT, run.rng)
     rows, held_out = (np.ascontiguousarray(np.tile(a, (len(TEMPERATURES), 1))) for a in (rows, held_out))
     strength = np.repeat(TEMPERATURES, TRIALS)
     plan = Plan(random, strength, batch_size, epochs or epochs_for(rows.shape[1], batch_size))
-    trained = train(problem, plan, rows, None, rng, progress, "choosing the temperature")
-    if trained.interrupted:
-        raise KeyboardInterrupt
-    score = mean_log_density(problem, trained.draws(JUDGING, rng), held_out)
-    return dict(zip(TEMPERATURES, score.reshape(-1, TRIALS).mean(axis=1), strict=True))
+    trained = _trained(run, "temperature", problem, plan, rows, None, progress, "choosing the temperature")
+    score = mean_log_density(problem, trained.draws(JUDGING, run.rng), held_out).reshape(-1, TRIALS).mean(axis=1)
+    return plan, trained, {t: float(value) for t, value in zip(TEMPERATURES, score, strict=True)}
 
 
 def _last_layer_laplace(problem, weights, rows, draws, rng):

@@ -120,7 +120,7 @@ class MDNFit:
         groups = [name for name in ("posterior", "log_likelihood", "training") if name in self.tree.children]
         found = []
         for chain in range(self.n_members):
-            tree = self.tree.copy()
+            tree = self.tree.filter(lambda node: node.name != "training_state")
             for name in groups:
                 tree[name] = xr.DataTree(self.tree[name].to_dataset().isel(chain=[chain]))
             found.append(MDNFit(self.model, tree))

@@ -212,8 +212,10 @@ class State:
         own = defaultdict(lambda: empty.copy(), {name: np.array(value) for name, value in arrays.items()})
         best = Best(*(own[f"best_{name}"] for name in ("value", "since", "mean", "rho")))
         moments = [own[f"moment_{i}"] for i in range(4)]
-        lists = (list(own[name]) if name in own else [] for name in ("objective", "held_out"))
-        return cls(own["mean"], own["rho"], moments, best, int(own["step"]), *lists, json.loads(str(own["generator"])))
+        objective, held_out = (list(own[name]) if name in own else [] for name in ("objective", "held_out"))
+        state = cls(own["mean"], own["rho"], moments, best, int(own["step"]), objective, held_out)
+        state.generator = json.loads(str(own["generator"]))
+        return state
 
 
 @dataclass
@@ -334,7 +336,7 @@ def train(
             f"interrupted after {kept.epochs} of {plan.epochs} epochs: the network is what it was then, and may be better "
             "after more. It can go on: resume=.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
     mean, rho = (kept.best.mean, kept.best.rho) if patient else (kept.mean, kept.rho)
     sd = np.zeros(mean.shape)
