@@ -14,6 +14,7 @@ from .labels.align import align_to
 from .leave_one_out import leave_one_out
 from .mdn.comparison import compare_networks
 from .mdn.fit import MDNFit
+from .mdn.specification import MDN
 from .tables import POSTERIOR, TRUSTED, Entry, check_probability, entries, number, parameters_of
 from .units import same_units
 
@@ -150,7 +151,18 @@ class Comparison:
         return fragment(self)
 
 
-def compare(fits, *, X=None, y=None, reference: str | None = None, ci_prob: float = 0.89) -> Any:
+def compare(
+    fits,
+    *,
+    X=None,
+    y=None,
+    folds: int | None = None,
+    engine=None,
+    reference: str | None = None,
+    ci_prob: float = 0.89,
+    random_seed=None,
+    progressbar: bool = True,
+) -> Any:
     """Put fits of the same data side by side.
 
     Components of fits with as many components are matched by the rows that they claim, so that component 0 is the
@@ -161,13 +173,23 @@ def compare(fits, *, X=None, y=None, reference: str | None = None, ci_prob: floa
     ----------
     fits : dict of Fit, or sequence of Fit
         By name; a sequence is named by engine. Or fits of networks, `MDNFit`: these are judged by the density of rows
-        that they were not fitted to.
+        that they were not fitted to. Or, with `folds`, a dict of specifications of networks, `MDN`.
     X, y : array_like, data frame or xarray object, optional
-        Covariates and responses of those rows, for networks.
+        Covariates and responses of those rows, for networks; with `folds`, all rows there are.
+    folds : int, optional
+        Networks are fitted to all parts of the rows but one, and judged by that one, for each of as many parts, the same
+        for all of them (K-fold cross-validation).
+    engine : function, or dict of functions by name, optional
+        How they are fitted, called as ``engine(mdn, X, y, random_seed=..., progressbar=False)``: by default
+        `bayesmix.map_estimate`; ``functools.partial(bm.advi, temperature=0.3)`` for example.
     reference : str, optional
         The fit to whose components the others are matched, and whose parameters are compared. The first if not given.
     ci_prob : float
         Probability of the intervals, equal-tailed.
+    random_seed : int, numpy.random.Generator or None
+        For the folds and the fits to them.
+    progressbar : bool
+        Show which fold is fitted?
 
     Returns
     -------
@@ -187,16 +209,16 @@ def compare(fits, *, X=None, y=None, reference: str | None = None, ci_prob: floa
     >>> result = bm.compare({"EM": fit})
     """
     fits = _named(fits)
-    networks = [isinstance(fit, MDNFit) for fit in fits.values()]
+    networks = [isinstance(fit, MDNFit | MDN) for fit in fits.values()]
     if all(networks):
-        return compare_networks(fits, X, y)
+        return compare_networks(fits, X, y, folds, engine, random_seed, progressbar)
     if any(networks):
         raise TypeError(
             "mixtures and networks cannot be compared: a mixture describes the responses without covariates."
         )
-    if X is not None or y is not None:
+    if not all(value is None for value in (X, y, folds, engine, random_seed)):
         raise TypeError(
-            "X and y are rows for the comparison of networks; mixtures are compared by the rows they were fitted to."
+            "X, y, folds, engine and random_seed are for networks; mixtures are compared by the rows they were fitted to."
         )
     check_probability(ci_prob)
     reference = next(iter(fits)) if reference is None else reference
@@ -248,7 +270,7 @@ def _named(fits) -> dict[str, Any]:
     for name, fit in named.items():
         if not isinstance(name, str) or not name:
             raise TypeError(f"names of fits are text, but one is {name!r}.")
-        if isinstance(fit, MDNFit):
+        if isinstance(fit, MDNFit | MDN):
             continue
         if not isinstance(fit, Fit):
             raise TypeError(

@@ -45,7 +45,7 @@ class MDNFit:
         """From weights (member, draw, weight) and what is known of the run."""
         chain, draw = np.arange(weights.shape[0]), np.arange(weights.shape[1])
         posterior = xr.Dataset({"network": (("chain", "draw", "weight"), weights)}, {"chain": chain, "draw": draw})
-        obs = {"obs": _row_labels(X, data.n_obs)}
+        obs = {"obs": row_labels(X, data.n_obs)}
         y = data.values[:, 0] if data.n_features == 1 else data.values
         dims = ("obs",) if data.n_features == 1 else ("obs", "feature")
         coords = obs if data.n_features == 1 else obs | {"feature": np.array(data.feature)}
@@ -153,7 +153,7 @@ class MDNFit:
         """
         inputs, values = self._inputs(X), self._responses(X, y)
         return xr.DataArray(
-            log_mean_exp(self._log_densities(inputs, values), axis=0), {"obs": _row_labels(X, len(inputs))}
+            log_mean_exp(self._log_densities(inputs, values), axis=0), {"obs": row_labels(X, len(inputs))}
         )
 
     def _log_densities(self, inputs, values):
@@ -241,7 +241,7 @@ class MDNFit:
         table = np.full((len(found), max(map(len, found))), np.nan)
         for row, places in zip(table, found, strict=True):
             row[: len(places)] = places
-        return xr.DataArray(table, dims=("obs", "mode"), coords={"obs": _row_labels(X, len(table))})
+        return xr.DataArray(table, dims=("obs", "mode"), coords={"obs": row_labels(X, len(table))})
 
     def sample(self, X, n: int = 1, random_seed=None) -> xr.DataArray:
         """Draw n responses for each row, each from a member and draw picked at random: (sample, obs[, feature])."""
@@ -275,7 +275,7 @@ class MDNFit:
                     ("member", "draw", "obs", f"{prefix}cluster", *own),
                     value.reshape(*shape, *value.shape[2:]),
                 )
-        return xr.Dataset(found, {"obs": _row_labels(X, len(inputs))})
+        return xr.Dataset(found, {"obs": row_labels(X, len(inputs))})
 
     # -- persistence -------------------------------------------------------------------------------------------------------
     def save(self, path) -> None:
@@ -345,7 +345,7 @@ class MDNFit:
         return data.values
 
     def _coords(self, X, n):
-        coords: dict = {"obs": _row_labels(X, n)}
+        coords: dict = {"obs": row_labels(X, n)}
         return coords if self._n_responses == 1 else coords | {"feature": np.array(self.model.feature)}
 
     def _mixtures(self, inputs):
@@ -385,7 +385,7 @@ class MDNFit:
         return xr.DataArray(np.concatenate(parts), dims=("obs", *dims), coords=found)
 
 
-def _row_labels(X, n):
+def row_labels(X, n):
     """Labels of the rows of covariates: a frame's index, a coordinate of xarray, or 0, 1, ..."""
     index = getattr(X, "index", None)
     if index is not None and not callable(index) and len(index) == n:

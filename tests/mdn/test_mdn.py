@@ -1,5 +1,7 @@
 """Networks from end to end: a plain mixture as their special case, laws of probability, data as users have them."""
 
+import functools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -295,6 +297,61 @@ def test_networks_are_compared_by_rows_held_out(point, variational):
     assert result.elpd.dse[other] == pytest.approx(np.sqrt(150) * off.std(ddof=1))
     with pytest.raises(TypeError, match="not fitted to"):
         bm.compare({"point": point})
+
+
+def test_folds_are_a_loop_by_hand():
+    x, y = two_lines(90, seed=8)
+    frame = pd.DataFrame({"x": x}, index=[f"r{i}" for i in range(90)])
+    specifications = {k: bm.MDN(bm.Normal(), n_components=int(k[0]), hidden=(5,)) for k in ("1 line", "2 lines")}
+    short = functools.partial(bm.map_estimate, members=1, epochs=15)
+    engines = {"1 line": short, "2 lines": functools.partial(bm.advi, temperature=0.3, epochs=15)}
+    result = bm.compare(specifications, X=frame, y=y, folds=3, engine=engines, random_seed=5, progressbar=False)
+    rng = np.random.default_rng(5)
+    fold = rng.permutation(90) % 3
+    seeds = rng.integers(2**31 - 1, size=3)
+    assert np.array_equal(result.folds, fold) and list(result.pointwise.index[:2]) == ["r0", "r1"]
+    for name, mdn in specifications.items():
+        each, crps = np.empty(90), np.empty(90)
+        for f in range(3):
+            held = fold == f
+            fit = engines[name](mdn, x[~held], y[~held], random_seed=int(seeds[f]), progressbar=False)
+            each[held], crps[held] = fit.logpdf(x[held], y[held]), fit.crps(x[held], y[held])
+        np.testing.assert_allclose(result.pointwise[name], each, rtol=1e-12)
+        assert result.elpd.elpd[name] == pytest.approx(each.sum())
+        assert result.elpd.se[name] == pytest.approx(np.sqrt(90) * each.std(ddof=1))
+        assert result.elpd.crps[name] == pytest.approx(crps.mean())
+        assert len(result.fits[name]) == 3
+    off = result.pointwise["1 line"] - result.pointwise["2 lines"]
+    assert result.elpd.index[0] == "2 lines" and result.elpd.elpd_diff["1 line"] == pytest.approx(off.sum())
+    assert result.elpd.dse["1 line"] == pytest.approx(np.sqrt(90) * off.std(ddof=1))
+    assert result.plot().get_xlabel()
+
+
+@pytest.mark.parametrize(
+    "kind", [list, pd.Series, lambda a: xr.DataArray(a, dims="obs"), lambda a: {"x": a}, np.ma.asarray], ids=str
+)
+def test_rows_of_any_table_are_taken(kind):
+    from bayesmix.mdn.comparison import take_rows
+
+    found = take_rows(kind(np.arange(5.0)), np.array([3, 1]))
+    assert list(np.asarray(found["x"] if isinstance(found, dict) else found)) == [3.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "more, error, words",
+    [
+        ({"folds": 1}, ValueError, "between 2 and 300"),
+        ({"folds": 3, "engine": "map"}, TypeError, "bm.map_estimate"),
+        ({"folds": 3, "engine": {"b": bm.map_estimate}}, TypeError, "none for a"),
+        ({}, TypeError, "a is not fitted"),
+        ({"random_seed": 1}, TypeError, "give folds= too"),
+        ({"folds": 3, "X": None}, TypeError, "X=..., y=..."),
+    ],
+)
+def test_wrong_folds_are_told_at_once(more, error, words):
+    x, y = two_lines()
+    with pytest.raises(error, match=words):
+        bm.compare({"a": bm.MDN(bm.Normal())}, **({"X": x, "y": y} | more))
 
 
 @pytest.mark.filterwarnings("ignore")
