@@ -344,12 +344,12 @@ def pits(mixture: Mixture, data: Data, truth: dict, posterior: dict, draws: int,
 def quantities(mixture: Mixture, data: Data, params: dict) -> dict:
     """Numbers that do not depend on labels, by name, (draw,): ordered parameters and the log-likelihood."""
     leading = mixture.component.leading({name: value for name, value in params.items() if name != "weights"})
-    order = ordering(leading, mixture.component.exchangeable(mixture.n_components)).permutation
+    order = ordering(leading, mixture.exchangeable()).permutation
     found = {}
     for name, value in params.items():
         ordered = np.take_along_axis(value, order.reshape(order.shape + (1,) * (value.ndim - 2)), axis=1)
         for index in np.ndindex(ordered.shape[1:]):
-            if name == "weights" and (mixture.n_components == 1 or index[0] == mixture.n_components - 1):
+            if name == "weights" and index[0] >= mixture.weights.n_free(mixture.n_components):
                 continue  # the last weight is what the others leave
             if len(index) == 3 and index[2] > index[1]:
                 continue  # matrices are symmetric

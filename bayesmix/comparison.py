@@ -313,7 +313,7 @@ def _align(fits, reference):
         if fit.verdict not in TRUSTED and fit.has_draws and fit.engine != "em":
             notes.append(f"{name}: {spoken(fit)}")
         if name != reference and fit.mixture.n_components == fits[reference].mixture.n_components:
-            groups = fit.mixture.component.exchangeable(fit.mixture.n_components)
+            groups = fit.mixture.exchangeable()
             order, margin = align_to(found[reference], found[name], groups)
             if margin < DOUBTFUL_MARGIN:
                 notes.append(
@@ -349,7 +349,7 @@ def _alike(fit, other) -> bool:
         type(first) is type(second)
         and fit.mixture.n_components == other.mixture.n_components
         and [parameter.name for parameter in first.parameters] == [parameter.name for parameter in second.parameters]
-        and np.array_equal(*(one.exchangeable(fit.mixture.n_components) for one in (first, second)))
+        and np.array_equal(fit.mixture.exchangeable(), other.mixture.exchangeable())
     )
 
 

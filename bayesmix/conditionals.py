@@ -12,6 +12,7 @@ import xarray as xr
 from .arrays import Data
 from .fit import Fit, _coords, _dataset
 from .likelihood.formula import log_of_weights
+from .weight_priors import Dirichlet
 
 GROUPS = ("posterior", "point")  # those that hold parameters
 
@@ -136,12 +137,20 @@ def _unflattened(values: dict, lead: tuple) -> dict:
 
 
 # -- the fit -------------------------------------------------------------------------------------------------------------
+def _weights_of(fit: Fit, found: dict):
+    """The fit's prior of the weights; any weights where they were known, but differ given other columns."""
+    known = fit.mixture.weights.known
+    if known is None or all(np.allclose(values["weights"], known) for _, values in found.values()):
+        return fit.mixture.weights
+    return Dirichlet(1.0)
+
+
 def _made(fit: Fit, kept: tuple, data: Data, found: dict, words: str) -> Fit:
     """A fit of the columns at `kept` with these parameters, and no group that is about other rows or columns."""
     from . import __version__
 
     component: Any = next(iter(found.values()))[0]
-    mixture = replace(fit.mixture, component=component)
+    mixture = replace(fit.mixture, component=component, weights=_weights_of(fit, found))
     data = replace(data, feature=tuple(fit.data.feature[j] for j in kept))
     coords, tree = _coords(mixture, data), xr.DataTree()
     for group, (_, values) in found.items():
@@ -159,7 +168,8 @@ def _made(fit: Fit, kept: tuple, data: Data, found: dict, words: str) -> Fit:
     tree.attrs = kept_attrs | {
         "message": f"{words} {fit.message}".strip(),
         "derived": words,
-        "n_parameters": mixture.n_components - 1 + component.n_free(mixture.n_components, data.n_features),
+        "n_parameters": mixture.weights.n_free(mixture.n_components)
+        + component.n_free(mixture.n_components, data.n_features),
         "feature_names": json.dumps([name if isinstance(name, str) else int(name) for name in data.feature]),
         "named_features": int(data.named),
         "mixture": json.dumps(mixture.to_dict()),

@@ -99,7 +99,7 @@ class Fit:
         free = mixture.component.n_free(mixture.n_components, data.n_features)
         tree.attrs = {
             **(attrs or {}),
-            "n_parameters": int(mixture.n_components - 1 + free + mixture.component.n_profiled),
+            "n_parameters": int(mixture.weights.n_free(mixture.n_components) + free + mixture.component.n_profiled),
             "feature_names": _labels(data.feature),
             "given_names": _labels(data.given),
             "named_features": int(data.named),
@@ -152,7 +152,10 @@ class Fit:
             raise ValueError(
                 f"weights must be nonnegative and sum to 1, but they are {weights} with sum {weights.sum():.10g}."
             )
-        point = {"weights": weights / weights.sum()}
+        known = mixture.weights.known
+        if known is not None and not np.allclose(weights, known, rtol=0, atol=1e-8):
+            raise ValueError(f"weights are fixed at {known}, but they are {weights}.")
+        point = {"weights": weights / weights.sum() if known is None else known}
         if data is not None:
             mixture = mixture.resolved(mixture.check(data))
         point |= mixture.component.check_parameters({n: params[n] for n in names[1:]}, mixture.n_components)
@@ -165,7 +168,7 @@ class Fit:
             checked = mixture.check(data)
             from .likelihood.likelihood import Likelihood
 
-            attrs["log_likelihood"] = Likelihood(mixture.component, checked, mixture.n_components).log_likelihood(point)
+            attrs["log_likelihood"] = Likelihood.of(mixture, checked).log_likelihood(point)
         return cls.assemble(mixture, checked, point=point, attrs=attrs)
 
     # -- what was found ---------------------------------------------------------------------------------------------------

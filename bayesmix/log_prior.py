@@ -38,7 +38,7 @@ def log_prior(mixture: Mixture, data: Data, draws: dict) -> xr.Dataset | None:
     if not mixture.weights.fixed_n_components or getattr(mixture.component, "letters", "VVV") not in WITH_FORMULA:
         return None
     found = {}
-    if k > 1:
+    if k > 1 and mixture.weights.known is None:
         alpha, weights = draws.get(CONCENTRATION), draws["weights"]
         unordered = getattr(mixture.weights, "log_density_unordered", None)  # as engines on densities have it
         value = mixture.weights.log_density(weights, alpha) if unordered is None else unordered(np.log(weights), alpha)

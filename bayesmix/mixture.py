@@ -10,9 +10,11 @@ from .arrays import Data, check_distinct_rows, check_enough_rows, check_missing
 from .components import Component
 from .components.gated import Gated
 from .components.varied import Heterogeneous
+from .constraints import Fixed
 from .gating import Gating
+from .known_weights import KnownWeights
 from .priors import Priors, from_plain, to_plain
-from .units import with_units, without_columns
+from .units import exchangeable, with_units, without_columns
 from .weight_priors import NEEDS_GIBBS, Dirichlet, WeightsPrior
 
 
@@ -33,9 +35,10 @@ class Mixture:
     n_components : int, optional
         Number of components K, at least 1; under `StickBreaking` the level of truncation, under `MFM` the largest K. Of a
         list it is the length, and need not be given.
-    weights : WeightsPrior
+    weights : WeightsPrior or Fixed
         Prior of the weights: `Dirichlet`, `StickBreaking` or `MFM`. The default, ``bm.Dirichlet(1.0)``, is uniform over
-        the simplex. EM does not use it.
+        the simplex. EM does not use it. Weights that are known, ``bm.Fixed([0.7, 0.3])``, are not estimated; components of
+        different known weights cannot change places.
 
     Raises
     ------
@@ -86,8 +89,13 @@ class Mixture:
         object.__setattr__(self, "component", self.component.for_components(int(k)))
         if type(self.weights).__name__ == "Dirichlet" and not isinstance(self.weights, Dirichlet):
             object.__setattr__(self, "weights", Dirichlet(self.weights.alpha))  # PreliZ's
+        if isinstance(self.weights, Fixed):
+            object.__setattr__(self, "weights", KnownWeights.of(self.weights, self.n_components))
         if not isinstance(self.weights, WeightsPrior):
-            raise TypeError(f"weights must be a prior such as bm.Dirichlet(1.0), but it is {self.weights!r}.")
+            raise TypeError(
+                f"weights must be a prior such as bm.Dirichlet(1.0), or known, bm.Fixed([0.7, 0.3]), but it is "
+                f"{self.weights!r}."
+            )
         self.weights.check(self.n_components)
         if isinstance(self.weights, Gating) and not self.component.gated:
             gated: Any = Gated  # delegates what is abstract
@@ -97,11 +105,29 @@ class Mixture:
 
     def __str__(self):
         if isinstance(self.component, Heterogeneous):
-            return f"Mixture of {self.component}, weights ~ {self.weights}"
+            return f"Mixture of {self.component}, {self._weights}"
         noun = "component" if self.n_components == 1 else "components"
-        return f"Mixture of {self.n_components} {self.component} {noun}, weights ~ {self.weights}"
+        return f"Mixture of {self.n_components} {self.component} {noun}, {self._weights}"
 
     __repr__ = __str__
+
+    @property
+    def _weights(self):
+        return f"weights {'~' if self.weights.known is None else '='} {self.weights}"
+
+    def exchangeable(self, data: Data | None = None):
+        """Which components may change places: those of the same number.
+
+        Parameters
+        ----------
+        data : Data, optional
+            Checked rows; components that some of them are known to come from keep their places.
+
+        Returns
+        -------
+        ndarray of int (cluster,)
+        """
+        return exchangeable(self.component, self.n_components, self.weights.known, data)
 
     @property
     def stated_n_components(self) -> int | None:

@@ -100,7 +100,7 @@ def sampling_model(mixture: Mixture, data: Data) -> pm.Model:
     from .likelihood.likelihood import Likelihood
     from .likelihood.op import MixtureLogLikelihood
 
-    likelihood = Likelihood(mixture.component, data, mixture.n_components, look_for_repetitions=False)
+    likelihood = Likelihood.of(mixture, data, look_for_repetitions=False)
     if mixture.component.gated:
         return _gated_model(mixture, data, likelihood.data)
     rows = likelihood.rows

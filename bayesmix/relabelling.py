@@ -25,7 +25,6 @@ from .likelihood.pointwise import has_summaries, summaries
 from .likelihood.units import n_needed, responsibilities
 from .prediction import CELLS, with_row_axis
 from .priors import POSITIVE
-from .units import exchangeable
 
 MARGIN_UNITS = {
     "ecr": "share of rows",
@@ -181,7 +180,7 @@ def _rows_for_labels(data) -> np.ndarray:
 
 def _total_log_likelihood(fit, flat) -> np.ndarray:
     """Log-likelihood of all rows at each draw, (draws,), by the fused pass."""
-    likelihood = Likelihood(fit.mixture.component, fit.data, fit.mixture.n_components)
+    likelihood = Likelihood.of(fit.mixture, fit.data)
     draws = ({name: value[i] for name, value in flat.items()} for i in range(len(flat["weights"])))
     return np.array([likelihood.log_likelihood(params) for params in draws])
 
@@ -207,7 +206,7 @@ def _allocations(fit, flat, rows, keep):
 def _match(fit, flat, rows, allocations, whole, total, algorithm, by):
     """Permutations of all draws, and how clear the allocations make the labels: a margin as share of rows or nats."""
     k, best = fit.mixture.n_components, int(np.argmax(total))
-    groups = exchangeable(fit.mixture.component, k, fit.data)
+    groups = fit.mixture.exchangeable(fit.data)
     aligned = ecr(allocations, k, pivot=allocations[best], groups=groups)
     if algorithm == "stephens":
         found = _after(aligned, stephens(apply_permutation(whole, aligned.permutation, axis=2), groups=groups))
@@ -291,7 +290,7 @@ def _opinions(fit, flat, rows, found, total) -> np.ndarray:
     some = {name: apply_permutation(value[draws], found.permutation[draws], axis=1) for name, value in flat.items()}
     allocations, _, r = _allocations(fit, some, rows, keep=True)
     numbers = _numbers(fit.mixture.component, some)
-    groups = exchangeable(fit.mixture.component, k, fit.data)
+    groups = fit.mixture.exchangeable(fit.data)
     said = {
         "ecr": ecr(allocations, k, groups=groups),
         "stephens": stephens(r, groups=groups),

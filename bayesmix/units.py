@@ -70,10 +70,15 @@ def same_units(one: Units | None, other: Units | None) -> bool:
     return np.array_equal(one.group, other.group) and np.array_equal(one.known, other.known)
 
 
-def exchangeable(component, n_components: int, data: Data) -> np.ndarray:
-    """Which components may change places: as the family has it, but for those that rows are known to come from."""
+def exchangeable(component, n_components: int, known_weights=None, data: Data | None = None) -> np.ndarray:
+    """Which components may change places: (cluster,) of whole numbers, those of the same number.
+
+    As the family has it, but for those with different known weights, and those that rows of the data are known to come from.
+    """
     places = np.asarray(component.exchangeable(n_components)).copy()
-    if data.units is not None:
+    if known_weights is not None:
+        places = np.unique(np.column_stack([places, known_weights]), axis=0, return_inverse=True)[1].ravel()
+    if data is not None and data.units is not None:
         labelled = data.units.labelled
         places[labelled] = places.max() + 1 + np.arange(len(labelled))
     return places

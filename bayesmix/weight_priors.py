@@ -40,6 +40,9 @@ class WeightsPrior(ABC):
     fixed_n_components: ClassVar[bool] = True
     """Is the number of components the one of the mixture, or (`MFM`) random up to it?"""
 
+    known: ClassVar[Any] = None
+    """The weights, (cluster,), where they are not estimated but known (`bayesmix.Fixed`)."""
+
     alpha: Any
 
     # -- what each prior says for itself -----------------------------------------------------------------------------------
@@ -73,6 +76,10 @@ class WeightsPrior(ABC):
     def hyper(self) -> Mapping[str, Prior]:
         """Priors of the quantities that are sampled beside the weights, by name; all are single positive numbers."""
         return {CONCENTRATION: self.alpha} if isinstance(self.alpha, Prior) else {}
+
+    def n_free(self, n_components: int) -> int:
+        """Count the weights that are left to estimate: the last is what the others leave."""
+        return n_components - 1
 
     def log_hyperprior(self, alpha) -> np.ndarray:
         """Log density of the prior of the concentration at alpha, in nats; 0 where it is a number."""

@@ -171,7 +171,7 @@ class Heterogeneous(Component):
         """Raise `ValueError` unless a mixture can have these components under this prior of the weights."""
         if n_components != len(self.members):
             raise ValueError(f"n_components={n_components}, but there are {len(self.members)} components: {self}.")
-        if not isinstance(weights, Dirichlet):
+        if not isinstance(weights, Dirichlet) and weights.known is None:
             raise ValueError(
                 f"weights={weights}, but components of several families take bm.Dirichlet: each of {self} is there by name. "
                 "A small alpha lets some be empty."

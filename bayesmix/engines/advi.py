@@ -318,7 +318,7 @@ def _streamed(mixture, source, batch_size, init, rng, progressbar) -> _Streamed:
         _check_batch_size(batch_size, source.n_obs)
     seen = look(mixture, source, rng, SUBSAMPLE)
     mixture = mixture.resolved(seen)  # pyright: ignore[reportArgumentType]
-    likelihood = StreamedLikelihood(mixture.component, seen, mixture.n_components, source=source)
+    likelihood = StreamedLikelihood.of(mixture, seen, source=source)
     if isinstance(init, Fit):
         optima = [params_of_fit(likelihood, init)]
     else:

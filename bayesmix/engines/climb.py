@@ -69,6 +69,7 @@ def climb(
     gradient nor curvature at the optimum: there EM goes on to the end, and then from kink to kink
     (`bayesmix.engines.kinks`).
     """
+    params = likelihood.with_known_weights(params)
     accelerated = accelerate and likelihood.component.smooth
     first = min(max_iter, BEFORE_FINISH + likelihood.n_parameters // 2) if accelerated else max_iter
     run = _updates(likelihood, params, guard, first, tol, accelerate)
@@ -120,7 +121,8 @@ def _numeric(likelihood, run, guard, max_iter, tol, accelerate):
 def _past_saddles(likelihood, run, guard, max_iter, tol, accelerate):
     """A run that ended where the gradient vanishes but other parameters that the family knows are better goes on there."""
     while not run.collapsed and run.n_passes < max_iter:
-        places = [_visit(likelihood, params, guard) for params in likelihood.component.beside_saddle(run.params)]
+        near = map(likelihood.with_known_weights, likelihood.component.beside_saddle(run.params))
+        places = [_visit(likelihood, params, guard) for params in near]
         best = max((place for place in places if place is not None), key=lambda place: place.objective, default=None)
         if best is None or best.objective <= run.objective + _rounding(likelihood, run.objective):
             return run
@@ -317,7 +319,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
     """Has the family a compiled step, and are there too few rows for threads, so that Python would be felt?"""
-    plain = not (likelihood.incomplete or likelihood.by_units)
+    plain = not (likelihood.incomplete or likelihood.by_units) and likelihood.known_weights is None
     compiled = likelihood.component.compiled_step is not None and plain
     return likelihood.has_rows and compiled and len(likelihood.rows.x) < MANY_ROWS
 
@@ -334,7 +336,8 @@ def pass_cost(likelihood):
         return rows * likelihood.n_components * NUMERIC_COST + NUMERIC_OVERHEAD
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
     patterns = len(np.unique(np.isnan(likelihood.rows.x), axis=0)) if likelihood.incomplete else 0
-    in_python = IN_PYTHON * (patterns > 0 or likelihood.component.compiled_step is None)
+    outside = likelihood.component.compiled_step is None or likelihood.known_weights is not None
+    in_python = IN_PYTHON * (patterns > 0 or outside)
     with_missing = patterns * likelihood.n_components * 5.0 * width**3
     return rows * likelihood.n_components * (4.0 + 0.2 * per_row) + in_python + with_missing
 
@@ -410,7 +413,7 @@ def _params(likelihood, theta):
     k = likelihood.n_components
     weights = np.exp(theta[:k] - theta[:k].max())
     own = likelihood.component.from_vector(theta[k:], k, likelihood.data.n_features)
-    return {"weights": weights / weights.sum()} | own
+    return likelihood.with_known_weights({"weights": weights / weights.sum()} | own)
 
 
 def _update(likelihood, place, guard):

@@ -138,13 +138,13 @@ def em(
     if checked is not None:
         threads = cores or available_cores()
         mixture = mixture.resolved(checked)
-        likelihood = Likelihood(mixture.component, checked, mixture.n_components, cores=threads)
+        likelihood = Likelihood.of(mixture, checked, cores=threads)
     else:
         _check_streamed_options(init, uncertainty)
         assert source is not None
         found = look(mixture, source, rng, SUBSAMPLE)
         mixture = mixture.resolved(found)  # pyright: ignore[reportArgumentType]
-        likelihood = StreamedLikelihood(mixture.component, found, mixture.n_components, source=source)
+        likelihood = StreamedLikelihood.of(mixture, found, source=source)
     given = _given_start(likelihood, init, checked)
     penalty = _guard(likelihood, guard, rng, given)
     run: dict[str, Any] = {"guard": penalty, "max_iter": max_iter, "tol": tol, "accelerate": accelerate}

@@ -247,9 +247,9 @@ def notes_on_weights(mixture, data, sampled: dict) -> str:
 def starting_points(mixture, data, init, rng, progressbar) -> list[dict]:
     """Parameters of EM's distinct optima, best first, or the estimates of a given fit."""
     if isinstance(init, Fit):
-        return [params_of_fit(Likelihood(mixture.component, data, mixture.n_components), init)]
+        return [params_of_fit(Likelihood.of(mixture, data), init)]
     check_init(init)
-    likelihood = Likelihood(mixture.component, data, mixture.n_components)
+    likelihood = Likelihood.of(mixture, data)
     return [run.params for run in distinct_optima(likelihood, search_optima(likelihood, rng, progressbar))]
 
 
@@ -286,7 +286,7 @@ def modes_of(posterior, optima: list[dict], climb=find_mode) -> list[Mode]:
             "or pass a Fit whose parameters the priors allow as init."
         )
     found.sort(key=lambda mode: mode.log_evidence, reverse=True)
-    likelihood = Likelihood(posterior.mixture.component, posterior.data, posterior.mixture.n_components)
+    likelihood = Likelihood.of(posterior.mixture, posterior.data)
     kept, seen = [], []
     for mode in found:
         density = likelihood.fingerprint(posterior.from_vector(mode.vector))

@@ -122,7 +122,7 @@ def online_em(
             state, density = step(mixture, state, values, batch, alpha, t0)
             densities.append(density)
     assert state is not None and labels is not None
-    params = m_step(mixture.component, state, state.averaged if average else state.latest)
+    params = m_step(mixture, state, state.averaged if average else state.latest)
     gamma = (max(state.steps, 1) + t0) ** -alpha
     attrs = {
         "engine": "online_em",
@@ -153,17 +153,19 @@ def step(mixture: Mixture, state: Running, values: np.ndarray, batch: int, alpha
     latest = _towards(state.latest, new, gamma)
     averaged = _towards(state.averaged, latest, min(1.0, (DECAY + 1) / (t + DECAY)))
     moved = Running(state.params, latest, averaged, t, state.rows + n, state.guard)
-    params = m_step(component, moved, latest)
+    params = m_step(mixture, moved, latest)
     latest, averaged = (recentred(component, part, state.params, params) for part in (latest, averaged))
     return Running(params, latest, averaged, t, moved.rows, state.guard), new.log_likelihood
 
 
-def m_step(component: Component, state: Running, per_row: Statistics) -> dict:
+def m_step(mixture: Mixture, state: Running, per_row: Statistics) -> dict:
     """Parameters at statistics per row, the guard being as strong as in `em` with as many rows."""
     rows = _scaled(per_row, state.rows)
     strength = 2.0 / np.sqrt(state.rows)
     guard = None if state.guard is None else Guard(strength, strength * state.guard.second)
-    return {"weights": per_row.n / per_row.n.sum()} | component.m_step(state.params, rows, guard)
+    known = mixture.weights.known
+    weights = per_row.n / per_row.n.sum() if known is None else known
+    return {"weights": weights} | mixture.component.m_step(state.params, rows, guard)
 
 
 def recentred(component: Component, statistics: Statistics, old: dict, new: dict) -> Statistics:
@@ -197,7 +199,7 @@ def _statistics(component, values, params):
 
 # -- the start, and going on -------------------------------------------------------------------------------------------------
 def _running(mixture, rows: Data, params: dict, rng) -> Running:
-    likelihood = Likelihood(mixture.component, rows, mixture.n_components)
+    likelihood = Likelihood.of(mixture, rows)
     guard = settled_guard(likelihood, 2.0 / np.sqrt(rows.n_obs), rng, params)
     guard = None if guard is None else Guard(1.0, guard.second / guard.n)
     found = likelihood.statistics(params)
@@ -226,7 +228,7 @@ def restore(mixture: Mixture, fit: Fit) -> Running:
     """The state of an earlier fit; of a fit by another engine, statistics of rows drawn from it."""
     if "online" not in fit.tree.children:
         rows = as_data(np.asarray(fit.sample(SUBSAMPLE, random_seed=0)), feature=fit.data.feature)
-        likelihood = Likelihood(mixture.component, rows, mixture.n_components)
+        likelihood = Likelihood.of(mixture, rows)
         return _running(mixture, rows, params_of_fit(likelihood, fit), np.random.default_rng(0))
     if fit.mixture.to_dict() != mixture.to_dict():
         raise ValueError(f"init is a fit of a {fit.mixture}, which cannot go on as a {mixture}.")

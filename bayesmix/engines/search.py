@@ -7,7 +7,6 @@ import numpy as np
 
 from ..labels import ordering
 from ..likelihood.likelihood import Likelihood
-from ..units import exchangeable
 from .climb import Climb, climb, pass_cost
 from .neighbours import neighbour
 from .progress import track
@@ -221,7 +220,7 @@ def is_spurious(likelihood: Likelihood, run: Climb) -> bool:
 
 def sort_components(likelihood: Likelihood, run: Climb) -> Climb:
     """Order the components that may change places, by `Component.leading`."""
-    component, k = likelihood.component, likelihood.n_components
+    component = likelihood.component
     own = {name: value for name, value in run.params.items() if name != "weights"}
-    order = ordering(component.leading(own)[None], exchangeable(component, k, likelihood.data)).permutation[0]
+    order = ordering(component.leading(own)[None], likelihood.exchangeable()).permutation[0]
     return replace(run, params={key: value[order] for key, value in run.params.items()})

@@ -79,7 +79,7 @@ def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> di
     if strategy == "auto":
         strategy = STRATEGIES[rng.integers(len(STRATEGIES))]
     ways = {"kmeans": kmeans, "random": random_rows, "hierarchical": hierarchical}
-    return from_responsibilities(likelihood, likelihood.component.assigned(ways[strategy](x, k, rng), rng))
+    return from_responsibilities(likelihood, likelihood.assigned(ways[strategy](x, k, rng), rng))
 
 
 def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) -> dict:
@@ -92,4 +92,4 @@ def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) 
     params = likelihood.maximise_given(named(responsibilities, units), guard)
     floor = 0.1 / likelihood.n_components  # no component starts without any weight
     weights = np.maximum(params["weights"], floor)
-    return params | {"weights": weights / weights.sum()}
+    return likelihood.with_known_weights(params | {"weights": weights / weights.sum()})

@@ -218,7 +218,7 @@ def bootstrap(
     """
     from ..labels.align import align_to
 
-    rows, groups = _rows_for_labels(likelihood), likelihood.component.exchangeable(likelihood.n_components)
+    rows, groups = _rows_for_labels(likelihood), likelihood.exchangeable()
     reference = rows.responsibilities(best.params)
     if rows.data.weights is not None:
         reference = reference * rows.data.weights[:, None] * (len(reference) / rows.data.total_weight)
@@ -226,7 +226,7 @@ def bootstrap(
 
     def refit(stream):
         data = resample(likelihood, best.params, stream)
-        found = climb(Likelihood(likelihood.component, data, likelihood.n_components), best.params, **options)
+        found = climb(likelihood.with_rows(data), best.params, **options)
         if found.collapsed:
             return _Refit(found.params, np.nan, False, True)
         order, margin = align_to(reference, rows.responsibilities(found.params), groups)
@@ -280,4 +280,4 @@ def _rows_for_labels(likelihood: Likelihood) -> Likelihood:
     rows = np.arange(data.n_obs) if data.weights is None else np.flatnonzero(data.weights > 0)
     if len(rows) > LABEL_ROWS:
         rows = rows[np.linspace(0, len(rows) - 1, LABEL_ROWS).astype(int)]
-    return Likelihood(likelihood.component, data.take(rows), likelihood.n_components)
+    return likelihood.with_rows(data.take(rows))

@@ -10,6 +10,7 @@ import numpy as np
 from ..arrays import Data
 from ..components.base import Component, Guard, Rows, Statistics
 from ..cores import in_order
+from ..units import exchangeable
 from .formula import log_likelihood, log_of_weights
 from .generate import functions_of, score_of
 from .information import observed_information, parameter_jacobian
@@ -55,6 +56,7 @@ class Likelihood:
     rows: Rows = field(init=False)
     look_for_repetitions: bool = True
     cores: int = 1  # threads of a pass over many rows; they change nothing, to the last bit
+    known_weights: np.ndarray | None = None  # (cluster,), where they are not estimated
 
     def __new__(cls, component, *args, **kwargs):
         """The likelihood of components whose weights depend on covariates is another one."""
@@ -63,6 +65,11 @@ class Likelihood:
 
             return object.__new__(GatedLikelihood)
         return object.__new__(cls)
+
+    @classmethod
+    def of(cls, mixture, data, **options):
+        """The likelihood of a mixture for checked data."""
+        return cls(mixture.component, data, mixture.n_components, known_weights=mixture.weights.known, **options)
 
     def __post_init__(self):
         object.__setattr__(self, "data", self.data.observed())
@@ -114,12 +121,50 @@ class Likelihood:
         part = self.data.take(rows)
         if part.missing and np.isnan(part.modelled).all(axis=0).any():
             return self  # of a column that is hardly ever there, all that there is
-        return Likelihood(self.component, part, self.n_components)
+        return self.with_rows(part)
+
+    def with_rows(self, data: Data) -> "Likelihood":
+        """The same of other rows in memory."""
+        return Likelihood(self.component, data, self.n_components, known_weights=self.known_weights)
+
+    def exchangeable(self) -> np.ndarray:
+        """Which components may change places, (cluster,) of whole numbers; see `bayesmix.units.exchangeable`."""
+        return exchangeable(self.component, self.n_components, self.known_weights, self.data)
+
+    def assigned(self, responsibilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Responsibilities to start from, (obs, cluster), of a partition whose classes have no order.
+
+        Under known weights that differ, half of the time the heaviest class to the component of the greatest weight and so
+        on, among those that the family lets change places; in any order otherwise.
+        """
+        found = self.component.assigned(responsibilities, rng)
+        if self.known_weights is None or np.ptp(self.known_weights) == 0:
+            return found
+        order, groups = np.arange(self.n_components), self.component.exchangeable(self.n_components)
+        by_size = rng.random() < 0.5
+        for group in np.unique(groups):
+            own = np.flatnonzero(groups == group)
+            there = own[np.argsort(found[:, own].sum(axis=0))] if by_size else rng.permutation(own)
+            order[own[np.argsort(self.known_weights[own], kind="stable")]] = there
+        return found[:, order]
+
+    def with_known_weights(self, params: dict) -> dict:
+        """Parameters with the weights that are known."""
+        return params if self.known_weights is None else params | {"weights": self.known_weights.copy()}
+
+    def _shares(self, members: np.ndarray) -> np.ndarray:
+        """Weights (cluster,) that maximise the expected log-likelihood, given how many rows each component has."""
+        return members / members.sum() if self.known_weights is None else self.known_weights.copy()
+
+    @property
+    def _n_ratios(self) -> int:
+        """Coordinates of the weights."""
+        return self.n_components - 1 if self.known_weights is None else 0
 
     @property
     def n_parameters(self) -> int:
         """Number of free parameters, weights included."""
-        return self.n_components - 1 + self.component.n_free(self.n_components, self.data.n_features)
+        return self._n_ratios + self.component.n_free(self.n_components, self.data.n_features)
 
     def statistics(self, params: dict) -> Statistics:
         """One pass at these parameters: the log-likelihood in nats, and the expected statistics."""
@@ -165,16 +210,19 @@ class Likelihood:
         """Free coordinates (n_parameters,); those of weights are not finite where a weight is zero."""
         log_weights = log_of_weights(params["weights"])
         with np.errstate(invalid="ignore"):
-            ratios = log_weights[:-1] - log_weights[-1]
+            ratios = (log_weights[:-1] - log_weights[-1])[: self._n_ratios]
         return np.concatenate([ratios, self.component.to_vector(params)])
 
     def from_vector(self, vector: np.ndarray) -> dict:
         """Parameters at free coordinates (..., n_parameters)."""
-        k = self.n_components
-        ratios = np.concatenate([vector[..., : k - 1], np.zeros((*vector.shape[:-1], 1))], axis=-1)
+        k, of_weights = self.n_components, self._n_ratios
+        own = self.component.from_vector(vector[..., of_weights:], k, self.data.n_features)
+        if self.known_weights is not None:
+            return {"weights": np.tile(self.known_weights, (*vector.shape[:-1], 1))} | own
+        ratios = np.concatenate([vector[..., :of_weights], np.zeros((*vector.shape[:-1], 1))], axis=-1)
         weights = np.exp(ratios - ratios.max(axis=-1, keepdims=True))
         weights /= weights.sum(axis=-1, keepdims=True)
-        return {"weights": weights} | self.component.from_vector(vector[..., k - 1 :], k, self.data.n_features)
+        return {"weights": weights} | own
 
     def value_and_gradient(self, vector: np.ndarray, guard: Guard | None = None) -> tuple[float, np.ndarray]:
         """L plus the guard, and the gradient in free coordinates, by Fisher's identity from one pass."""
@@ -188,8 +236,8 @@ class Likelihood:
             d_a, d_b = d_a + of_a, d_b + of_b
         members = statistics.allocated
         d_ratio = members - members.sum() * params["weights"]
-        own = self.component.gradient_at(vector[self.n_components - 1 :], params, d_a, d_b)
-        gradient = np.concatenate([d_ratio[:-1], own])
+        own = self.component.gradient_at(vector[self._n_ratios :], params, d_a, d_b)
+        gradient = np.concatenate([d_ratio[: self._n_ratios], own])
         return statistics.log_likelihood + self.guard_value(params, guard), gradient
 
     def information(self, vector: np.ndarray, guard: Guard | None = None) -> np.ndarray:
@@ -209,8 +257,13 @@ class Likelihood:
             )
         if self.incomplete or self.by_units or self.component.behind_errors:
             return self._differenced(vector, guard)
-        own = vector[self.n_components - 1 :]
-        return observed_information(self.component, self.rows, self.from_vector(vector), guard, own)
+        own = vector[self._n_ratios :]
+        return self._of_free(observed_information(self.component, self.rows, self.from_vector(vector), guard, own))
+
+    def _of_free(self, information: np.ndarray) -> np.ndarray:
+        """The information without the rows and columns of weights, where these are known."""
+        first = self.n_components - 1 - self._n_ratios
+        return information[first:, first:]
 
     def _differenced(self, vector, guard):
         """Minus the Hessian, by central differences of the gradient."""
@@ -225,12 +278,13 @@ class Likelihood:
 
     def jacobian(self, params: dict) -> dict:
         """Derivatives of weights and parameters by name in all free coordinates, each (cluster, ..., number)."""
-        return parameter_jacobian(self.component, params)
+        first = self.n_components - 1 - self._n_ratios
+        return {name: slopes[..., first:] for name, slopes in parameter_jacobian(self.component, params).items()}
 
     def coordinate_scale(self, vector: np.ndarray) -> np.ndarray:
         """Rough size of one standard error per row in each coordinate, so that differences suit any unit."""
         params = self.from_vector(vector)
-        return np.concatenate([np.ones(self.n_components - 1), self.component.coordinate_scale(params)])
+        return np.concatenate([np.ones(self._n_ratios), self.component.coordinate_scale(params)])
 
     # -- the M-step ----------------------------------------------------------------------------------------------------
     def m_step(self, params: dict, statistics: Statistics, guard: Guard | None = None) -> dict:
@@ -240,10 +294,10 @@ class Likelihood:
         """
         n, members = statistics.n, statistics.allocated
         if self.component.smooth:
-            return {"weights": members / members.sum()} | self.component.m_step(params, statistics, guard)
+            return {"weights": self._shares(members)} | self.component.m_step(params, statistics, guard)
         new = self.maximise_given(self.responsibilities(params), guard)
         new = {name: np.where(n > 0, value, params[name]) for name, value in new.items()}
-        return new | {"weights": members / members.sum()}
+        return new | {"weights": self._shares(members)}
 
     # -- starting without parameters ---------------------------------------------------------------------------------------
     def maximise_given(self, responsibilities: np.ndarray, guard: Guard | None = None) -> dict:
@@ -252,4 +306,4 @@ class Likelihood:
         weighted = responsibilities if self.data.weights is None else responsibilities * self.data.weights[:, None]
         grouped = self.by_units and self.data.units.grouped
         n = weighted[self.data.units.first_rows if grouped else slice(None)].sum(axis=0)
-        return {"weights": n / n.sum()} | self.component.maximise_given(self.data, weighted, guard)
+        return {"weights": self._shares(n)} | self.component.maximise_given(self.data, weighted, guard)

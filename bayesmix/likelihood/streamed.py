@@ -71,7 +71,7 @@ class StreamedLikelihood(Likelihood):
                 "of the rows as an array, or use a family without a kink, such as bm.StudentT()."
             )
         found: Streamed = self.data
-        table = None if found.table is None else Likelihood(self.component, found.table, self.n_components)
+        table = None if found.table is None else self.with_rows(found.table)
         object.__setattr__(self, "table", table)
         nothing = np.broadcast_to(np.nan, (found.n_obs, found.n_features))  # of the shape, but takes no memory
         rows = Rows(nothing, np.empty(0), found.log_base_measure) if table is None else table.rows
@@ -101,12 +101,12 @@ class StreamedLikelihood(Likelihood):
         if self.component.behind_errors:
             return self._differenced(vector, guard)
         params = self.from_vector(vector)
-        total = self.source.fold(PieceInformation(self.component, params), np.add)
+        total = self._of_free(self.source.fold(PieceInformation(self.component, params), np.add))
         if guard is None:
             return total
         row = self.component.rows(self.data.sample.take(np.arange(1)))
         with_guard, without = (observed_information(self.component, row, params, g) for g in (guard, None))
-        return total + with_guard - without
+        return total + self._of_free(with_guard - without)
 
     def subsample(self, n_rows: int, rng: np.random.Generator) -> Likelihood:
         """The likelihood of random rows: those that data in memory would draw."""
@@ -116,7 +116,7 @@ class StreamedLikelihood(Likelihood):
         rows = np.sort(rng.choice(n_obs, n_rows, replace=False))
         where = np.searchsorted(sample.obs, rows)
         kept = sample.obs[np.minimum(where, len(sample.obs) - 1)] == rows
-        return Likelihood(self.component, sample.take(where[kept]) if kept.all() else sample, self.n_components)
+        return self.with_rows(sample.take(where[kept]) if kept.all() else sample)
 
     def few_rows(self) -> Data:
         """A few rows, to ask the family questions with."""
@@ -127,4 +127,4 @@ class StreamedLikelihood(Likelihood):
         raise TypeError("data that are not in memory have no responsibilities to start from.")
 
     def _of_sample(self):
-        return Likelihood(self.component, self.data.sample, self.n_components)
+        return self.with_rows(self.data.sample)

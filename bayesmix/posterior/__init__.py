@@ -11,8 +11,15 @@ def posterior_of(mixture: Mixture, data: Data):
     Raises
     ------
     ValueError
-        If a prior is hierarchical: only `bayesmix.gibbs` samples a hyperparameter beside the parameters.
+        If a prior is hierarchical: only `bayesmix.gibbs` samples a hyperparameter beside the parameters. If every
+        parameter is known, so that there is nothing to draw.
     """
+    k = mixture.n_components
+    if not mixture.weights.n_free(k) and not mixture.component.n_free(k, data.n_features):
+        raise ValueError(
+            f"every parameter of this {mixture} is known: there is no posterior to find. bm.em(mixture, data) gives its "
+            "log-likelihood, bm.Fit.from_parameters its predictions."
+        )
     for name, prior in mixture.component.priors(data, mixture.n_components).items():
         if isinstance(prior, HierarchicalGamma | HierarchicalInverseGamma | HierarchicalInverseWishart):
             raise ValueError(

@@ -30,7 +30,7 @@ class DirectPosterior:
 
     def __post_init__(self):
         set_ = lambda name, value: object.__setattr__(self, name, value)  # noqa: E731
-        set_("likelihood", Likelihood(self.mixture.component, self.data, self.mixture.n_components))
+        set_("likelihood", Likelihood.of(self.mixture, self.data))
         priors = self.mixture.component.priors(self.data, self.mixture.n_components)
         layout, block = _block(self.mixture, self.likelihood, priors)
         set_("layout", layout)
@@ -81,7 +81,7 @@ class DirectPosterior:
         data = self.data.take(rows).observed()
         weights = np.full(data.n_obs, factor) if data.weights is None else data.weights * factor
         part = DirectPosterior.__new__(DirectPosterior)
-        likelihood = Likelihood(self.mixture.component, data.reweighted(weights), self.mixture.n_components)
+        likelihood = Likelihood.of(self.mixture, data.reweighted(weights))
         head = self.block[: len(self.block) - _data_length(self.likelihood)].copy()
         for name, value in (
             ("mixture", self.mixture),

@@ -98,9 +98,7 @@ class GraphPosterior:
         """
         part = self.data.take(rows).observed()
         weights = np.full(part.n_obs, factor) if part.weights is None else part.weights * factor
-        prepared = Likelihood(
-            self.mixture.component, part.reweighted(weights), self.mixture.n_components, look_for_repetitions=False
-        ).rows
+        prepared = Likelihood.of(self.mixture, part.reweighted(weights), look_for_repetitions=False).rows
         self.model["rows"].set_value(prepared.x)
         self.model["row_weights"].set_value(prepared.weights)
         self.model["log_base_measure"].set_value(prepared.log_base_measure)

@@ -43,7 +43,7 @@ def _add_block(distance, z, whitener, centre, values, first, begin):
 
 
 @_compiled
-def _log_symmetrised(rows, shared, groups, widths, centres, whiteners, constants, dof, most_nodes):
+def _log_symmetrised(rows, shared, groups, starts, widths, centres, whiteners, constants, dof, most_nodes):
     """Log of the sum over g and all labellings of constants_g + log shape, for each draw; NaN where the search is too long.
 
     Labels are given one at a time. What the first of them contribute to the squared distance bounds the density of all
@@ -52,8 +52,7 @@ def _log_symmetrised(rows, shared, groups, widths, centres, whiteners, constants
     n_draws, n_components = rows.shape[:2]
     n_all, n = centres.shape
     begins = np.zeros(n_components + 1, np.int64)
-    begins[1:] = np.cumsum(widths)
-    begins[n_components] -= 1  # the last centred log weight is what the others leave
+    begins[1:] = np.cumsum(widths - starts)
     out = np.empty(n_draws)
     chosen, used = np.empty(n_components, np.int64), np.zeros(n_components, np.bool_)
     partial, z = np.zeros(n_components + 1), np.empty(n)
@@ -62,9 +61,8 @@ def _log_symmetrised(rows, shared, groups, widths, centres, whiteners, constants
         for g in range(n_all):  # as labelled: something to compare with
             distance = 0.0
             for k in range(n_components):
-                first = 0 if k < n_components - 1 else 1
                 row = rows[i, k, : widths[k]]
-                distance = _add_block(distance, z, whiteners[g], centres[g], row, first, begins[k])
+                distance = _add_block(distance, z, whiteners[g], centres[g], row, starts[k], begins[k])
             distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, begins[n_components])
             best = max(best, constants[g] + _log_shape(distance, n, dof))
         total, complete = 0.0, True
@@ -84,9 +82,8 @@ def _log_symmetrised(rows, shared, groups, widths, centres, whiteners, constants
                 chosen[depth] = component
                 used[component] = True
                 nodes += 1
-                first = 0 if depth < n_components - 1 else 1
                 row = rows[i, component, : widths[component]]
-                distance = _add_block(partial[depth], z, whiteners[g], centres[g], row, first, begins[depth])
+                distance = _add_block(partial[depth], z, whiteners[g], centres[g], row, starts[depth], begins[depth])
                 if depth == n_components - 1:
                     distance = _add_block(distance, z, whiteners[g], centres[g], shared[i], 0, begins[n_components])
                 value = constants[g] + _log_shape(distance, n, dof)
@@ -177,7 +174,7 @@ class Proposal:
         def run(piece):
             some_rows, some_shared = piece
             centres, whiteners, constants = self._compiled
-            own = some_rows, some_shared, self.symmetry.groups, self.symmetry.widths
+            own = some_rows, some_shared, self.symmetry.groups, self.symmetry.starts, self.symmetry.widths
             return _log_symmetrised(*own, centres, whiteners, constants, float(self.dof), MOST_NODES)
 
         with interruptible():

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..labels.assignment import apply_permutation
-from ..units import exchangeable
 
 SAME = 1e-9  # relative difference up to which two numbers are taken for the same
 SAME_NATS = 1e-6  # ... and two log densities, per nat of their size
@@ -72,7 +71,7 @@ class Symmetry:
         log_weights = np.log(moved["weights"])
         centred = log_weights - log_weights.mean(axis=1, keepdims=True)
         of_weights = (count == 0) & np.any(np.abs(centred[1:] - centred[0]) > SAME * steps[:, None], axis=1)
-        groups = exchangeable(mixture.component, k, posterior.data)
+        groups = mixture.exchangeable(posterior.data)
         found = cls(
             groups,
             np.where(of_weights, ((centred[1:] - centred[0]) / steps[:, None]).T, 0.0),
@@ -114,10 +113,10 @@ class Symmetry:
         return np.array([1 + len(own) for own in self.own])
 
     @property
-    def _starts(self) -> list[int]:
+    def starts(self) -> np.ndarray:
         """First entry of each row that is a coordinate: the last centred log weight is not, none where weights have no own."""
         of_weights = bool(self.centring.any())
-        return [0 if of_weights and k < self.n_components - 1 else 1 for k in range(self.n_components)]
+        return np.array([0 if of_weights and k < self.n_components - 1 else 1 for k in range(self.n_components)])
 
     @property
     def matrix(self) -> np.ndarray:
@@ -125,7 +124,7 @@ class Symmetry:
         unit = np.eye(self.n_dim)
         parts = []
         for k in range(self.n_components):
-            if self._starts[k] == 0:
+            if self.starts[k] == 0:
                 parts.append(self.centring[k][None])
             parts.append(unit[self.own[k]])
         return np.concatenate([*parts, unit[self.shared]])
@@ -134,7 +133,7 @@ class Symmetry:
         """Free coordinates (draw, n) with the components in another order: component c is what `permutation[c]` was."""
         rows, shared = self.rows(vectors)
         rows = rows[:, permutation]
-        flat = [rows[:, k, start:width] for k, (start, width) in enumerate(zip(self._starts, self.widths, strict=True))]
+        flat = [rows[:, k, start:width] for k, (start, width) in enumerate(zip(self.starts, self.widths, strict=True))]
         return np.linalg.solve(self.matrix, np.concatenate([*flat, shared], axis=1).T).T
 
     def _check(self, posterior, vector, steps):
