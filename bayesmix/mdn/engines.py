@@ -10,11 +10,12 @@ import xarray as xr
 from ..engines.interrupts import finishing
 from ..engines.progress import display
 from ..whole_numbers import is_whole
+from .feed import InMemory
 from .fit import MDNFit
 from .problem import Model
 from .resuming import GROUP, Run, fingerprint
 from .specification import MDN
-from .training import Plan, Problem, Trained, epochs_for, mean_log_density, split, train
+from .training import Plan, Problem, Trained, epochs_for, train
 
 HELD_OUT = 0.15  # share of rows for early stopping and for the choice of the temperature
 PATIENCE = 30  # epochs
@@ -116,23 +117,21 @@ def map_estimate(
     run = Run.begin("map_estimate", mdn, seen, settings, random_seed, store, resume)
     rng = run.rng
     problem = model.problem(inputs, data.values, training=True)
-    every = np.arange(problem.n_obs)
     n = members * restarts
-    rows, held_out = split(problem.n_obs, n, HELD_OUT, rng) if early_stopping else (np.tile(every, (n, 1)), None)
+    feed = InMemory.split(problem, n, HELD_OUT, rng) if early_stopping else InMemory.all_rows(problem, n)
     plan = Plan(
         np.zeros(problem.layout.n_weights, dtype=bool),
         np.ones(n),
         batch_size,
-        epochs or epochs_for(rows.shape[1], batch_size),
+        epochs or epochs_for(feed.n_rows, batch_size),
         PATIENCE if early_stopping else None,
     )
     with display(progressbar) as progress:
-        trained = _trained(run, "weights", problem, plan, rows, held_out, progress, "training")
-    judged = held_out if held_out is not None else rows
-    kept = _best(problem.log_likelihood(trained.mean, judged).mean(axis=1), members)
+        trained = _trained(run, "weights", feed, plan, progress, "training")
+    kept = _best(feed.density(trained.mean), members)
     weights = trained.mean[kept][:, None]
     if method == "lastlayer-laplace":
-        weights = _last_layer_laplace(problem, trained.mean[kept], rows[kept], draws, rng)
+        weights = _last_layer_laplace(feed, trained.mean, kept, draws, rng)
     message = _message(trained, plan, early_stopping)
     attrs = {
         "engine": "map_estimate",
@@ -222,9 +221,9 @@ def advi_mdn(
             run.scores = scores
         temperature = max(run.scores, key=lambda t: run.scores[t]) if auto else temperature
         n = members * restarts
-        rows = np.tile(np.arange(problem.n_obs), (n, 1))
-        plan = Plan(random, np.full(n, float(temperature)), batch_size, epochs or epochs_for(problem.n_obs, batch_size))
-        trained = _trained(run, "weights", problem, plan, rows, None, progress, "fitting")
+        feed = InMemory.all_rows(problem, n)
+        plan = Plan(random, np.full(n, float(temperature)), batch_size, epochs or epochs_for(feed.n_rows, batch_size))
+        trained = _trained(run, "weights", feed, plan, progress, "fitting")
     objective = np.mean(trained.objective[-max(1, len(trained.objective) // 10) :], axis=0)
     objective = objective - float(temperature) * divergence(problem, trained) / problem.n_obs
     kept = _best(objective, members)
@@ -237,11 +236,11 @@ def advi_mdn(
     return _finished(run, trained, model, inputs, X, data, weights, kept, attrs | _ending(trained, began, message))
 
 
-def _trained(run, phase, problem, plan, rows, held_out, progress, label) -> Trained:
+def _trained(run, phase, feed, plan, progress, label) -> Trained:
     """Train in a run: from the state it has in this phase, and keeping what is reached."""
     state = run.state_for(phase)
     keep = run.keeper(phase, plan.epochs)
-    trained = train(problem, plan, rows, held_out, run.rng, progress, label, state, keep)
+    trained = train(feed, plan, run.rng, progress, label, state, keep)
     run.end(trained.state)
     return trained
 
@@ -267,21 +266,20 @@ def divergence(problem: Problem, trained: Trained) -> np.ndarray:
 
 def _judge_temperatures(problem, random, batch_size, epochs, run, progress):
     """Networks at all temperatures, how they were trained, and their mean held-out log density, nats per row."""
-    rows, held_out = split(problem.n_obs, TRIALS, HELD_OUT, run.rng)
-    rows, held_out = (np.ascontiguousarray(np.tile(a, (len(TEMPERATURES), 1))) for a in (rows, held_out))
+    feed = InMemory.split(problem, TRIALS, HELD_OUT, run.rng, len(TEMPERATURES))
     strength = np.repeat(TEMPERATURES, TRIALS)
-    plan = Plan(random, strength, batch_size, epochs or epochs_for(rows.shape[1], batch_size))
-    trained = _trained(run, "temperature", problem, plan, rows, None, progress, "choosing the temperature")
-    score = mean_log_density(problem, trained.draws(JUDGING, run.rng), held_out).reshape(-1, TRIALS).mean(axis=1)
+    plan = Plan(random, strength, batch_size, epochs or epochs_for(feed.n_rows, batch_size))
+    trained = _trained(run, "temperature", feed, plan, progress, "choosing the temperature")
+    score = feed.averaged_density(trained.draws(JUDGING, run.rng)).reshape(-1, TRIALS).mean(axis=1)
     return plan, trained, {t: float(value) for t, value in zip(TEMPERATURES, score, strict=True)}
 
 
-def _last_layer_laplace(problem, weights, rows, draws, rng):
+def _last_layer_laplace(feed, weights, kept, draws, rng):
     """Draws (member, draw, weight) of the last layer's weights from a normal distribution with the curvature at `weights`.
 
     The curvature is that of the scores of single rows (the empirical Fisher information) plus the prior's.
     """
-    layout = problem.layout
+    layout = feed.problem.layout
     units, n_outputs = layout.sizes[-2], layout.sizes[-1]
     size = n_outputs * (units + 1)
     if size > MOST_CURVATURE:
@@ -289,18 +287,19 @@ def _last_layer_laplace(problem, weights, rows, draws, rng):
             f"the last layer has {size} weights, but the Laplace approximation keeps a matrix of up to {MOST_CURVATURE}: take "
             'fewer units in the last hidden layer, or bm.advi(..., method="lastlayer").'
         )
-    found = np.repeat(weights[:, None], draws, axis=1)
-    for member in range(len(weights)):
-        information = np.diag(problem.scale[-size:] ** -2.0)
-        for begin in range(0, rows.shape[1], 512):
-            these = np.ascontiguousarray(rows[member : member + 1, begin : begin + 512])
-            hidden, gradient = problem.last_layer(weights[member : member + 1], these)
-            scores = (gradient[:, None] * hidden[None]).reshape(size - n_outputs, -1)
-            scores = np.concatenate([scores, gradient])
-            information += scores @ scores.T
-        factor = np.linalg.cholesky(information)
-        noise = rng.standard_normal((size, draws))
-        found[member, :, -size:] += np.linalg.solve(factor.T, noise).T
+    information = np.tile(np.diag(feed.problem.scale[-size:] ** -2.0), (len(kept), 1, 1))
+    for problem, rows in feed.parts(1):
+        for i, member in enumerate(kept):
+            for begin in range(0, rows.shape[1], 512):
+                these = np.ascontiguousarray(rows[member : member + 1, begin : begin + 512])
+                hidden, gradient = problem.last_layer(weights[member : member + 1], these)
+                scores = (gradient[:, None] * hidden[None]).reshape(size - n_outputs, -1)
+                scores = np.concatenate([scores, gradient])
+                information[i] += scores @ scores.T
+    found = np.repeat(weights[kept][:, None], draws, axis=1)
+    for i in range(len(kept)):
+        factor = np.linalg.cholesky(information[i])
+        found[i, :, -size:] += np.linalg.solve(factor.T, rng.standard_normal((size, draws))).T
     return found
 
 

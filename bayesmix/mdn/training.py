@@ -16,7 +16,6 @@ import numpy as np
 
 from ..engines.progress import track
 from ..likelihood.rowwise import Rowwise
-from ..prediction import log_mean_exp
 from .network import Layout, adam, backward, forward, penalty, squared_softplus, threads
 
 RATE = 1e-2  # of Adam at the beginning; it falls along half a cosine (Loshchilov & Hutter 2017)
@@ -292,37 +291,35 @@ def epochs_for(n_rows: int, batch_size: int) -> int:
 
 
 def train(
-    problem: Problem,
+    feed,
     plan: Plan,
-    rows: np.ndarray,
-    held_out,
     rng: np.random.Generator,
     progress=None,
     label: str = "training",
     state: State | None = None,
     keep: Callable[[State], Any] | None = None,
 ) -> Trained:
-    """Train members on rows (member, row) of the data; held_out (member, row) or None.
+    """Train the members of a `bayesmix.mdn.feed.Feed` on its rows.
 
     Every epoch passes over each member's rows in an order of its own. Ctrl-C keeps what there was after the last epoch;
     `keep` is called with the state after each, and given such a `state` training goes on as if it had not ended.
     """
     if state is None:
-        state = State.start(problem.start(len(rows), rng), bool(plan.random.any()))
+        state = State.start(feed.problem.start(feed.n_members, rng), bool(plan.random.any()))
         state.generator = rng.bit_generator.state
     else:
         state = state.copy()
         rng.bit_generator.state = state.generator
-    steps = Steps(problem, plan, rows.shape)
-    kept, interrupted, patient = state.copy(), False, plan.patience is not None and held_out is not None
+    steps = Steps(feed, plan)
+    kept, interrupted, patient = state.copy(), False, plan.patience is not None and feed.held_out is not None
     try:
-        with threads(problem.layout, steps.batch):
+        with threads(feed.problem.layout, steps.batch):
             for _ in track(progress, range(state.epochs, plan.epochs), label):
                 if patient and np.all(state.best.since >= plan.patience):
                     break
-                state.objective.append(steps(rng.permuted(rows, axis=1), state, rng) + problem.left_out)
-                if held_out is not None:
-                    state.held_out.append(problem.log_likelihood(state.mean, held_out).mean(axis=1))
+                state.objective.append(steps(state, rng) + feed.problem.left_out)
+                if patient:
+                    state.held_out.append(feed.held_out_density(state.mean))
                     state.best.see(state.held_out[-1], state.mean, state.rho)
                 state.generator = rng.bit_generator.state
                 kept = state.copy()
@@ -348,10 +345,10 @@ def train(
 class Steps:
     """Steps of Adam over all batches of an epoch, with the arrays that they write to."""
 
-    def __init__(self, problem: Problem, plan: Plan, shape: tuple[int, int]):
-        n_members, n_rows = shape
+    def __init__(self, feed, plan: Plan):
+        n_members, n_rows, problem = feed.n_members, feed.n_rows, feed.problem
         layout, random = problem.layout, bool(plan.random.any())
-        self.problem, self.plan = problem, plan
+        self.feed, self.plan = feed, plan
         self.batch = min(plan.batch_size, n_rows)
         self.n = n_rows // self.batch
         self.strength = plan.strength / n_rows
@@ -363,20 +360,21 @@ class Steps:
         self.value = np.empty((n_members, self.batch))
         self.noise = np.empty((n_members, layout.n_units, self.batch if random else 0))
 
-    def __call__(self, order: np.ndarray, state: State, rng: np.random.Generator) -> np.ndarray:
-        """Follow the batches of rows in this order (member, row); the mean of their log-likelihood, (member,)."""
-        total = np.zeros(len(order))
-        for i in range(self.n):
-            angle = np.pi * state.step / (self.plan.epochs * self.n)
-            rate = self.plan.rate * (LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + np.cos(angle)))
-            state.step += 1
-            rows = np.ascontiguousarray(order[:, i * self.batch : (i + 1) * self.batch])
-            self._step(rows, state, rate, rng)
-            total += self.value.mean(axis=1)
+    def __call__(self, state: State, rng: np.random.Generator) -> np.ndarray:
+        """Follow the batches of all rows in random order; the mean of their log-likelihood, (member,)."""
+        total = np.zeros(len(state.mean))
+        for problem, order in self.feed.parts(self.batch, rng):
+            for begin in range(0, order.shape[1] - self.batch + 1, self.batch):
+                angle = np.pi * state.step / (self.plan.epochs * self.n)
+                rate = self.plan.rate * (LEAST_RATE + (1.0 - LEAST_RATE) * 0.5 * (1.0 + np.cos(angle)))
+                state.step += 1
+                rows = np.ascontiguousarray(order[:, begin : begin + self.batch])
+                self._step(problem, rows, state, rate, rng)
+                total += self.value.mean(axis=1)
         return total / self.n
 
-    def _step(self, rows, state, rate, rng):
-        problem, mean, rho, moments = self.problem, state.mean, state.rho, state.moments
+    def _step(self, problem: Problem, rows, state: State, rate, rng):
+        mean, rho, moments = state.mean, state.rho, state.moments
         variance, noise, space, arguments = self.variance, self.noise, self.space, problem.layout.arguments
         gather(problem.x, problem.y, rows, space.activations, self.y)
         if rho.size:
@@ -393,17 +391,3 @@ class Steps:
         adam(mean, self.d_mean, moments[0], moments[1], state.step, rate, LARGEST_GRADIENT)
         if rho.size:
             adam(rho, self.d_variance, moments[2], moments[3], state.step, rate, LARGEST_GRADIENT)
-
-
-def split(n_obs: int, n_members: int, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to train on and rows held out, (member, row) each, a split of its own for each member."""
-    order = rng.permuted(np.tile(np.arange(n_obs), (n_members, 1)), axis=1)
-    n = min(max(int(round(share * n_obs)), 1), n_obs - 1)
-    return np.ascontiguousarray(order[:, n:]), np.ascontiguousarray(order[:, :n])
-
-
-def mean_log_density(problem: Problem, draws: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Mean over rows (member, row) of the log of the density averaged over draws (member, draw, weight): (member,)."""
-    n = draws.shape[1]
-    every = np.stack([problem.log_likelihood(np.ascontiguousarray(draws[:, s]), rows) for s in range(n)])
-    return log_mean_exp(every, axis=0).mean(axis=1)
