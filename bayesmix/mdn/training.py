@@ -346,7 +346,8 @@ class Steps:
     """Steps of Adam over all batches of an epoch, with the arrays that they write to."""
 
     def __init__(self, feed, plan: Plan):
-        n_members, n_rows, problem = feed.n_members, feed.n_rows, feed.problem
+        n_members, n_rows = feed.n_members, feed.n_rows
+        problem: Problem = feed.problem
         layout, random = problem.layout, bool(plan.random.any())
         self.feed, self.plan = feed, plan
         self.batch = min(plan.batch_size, n_rows)
