@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays import Data, as_data, namespace
 from ..constraints import Fixed, Shared
 from ..expressions import parameter
-from ..likelihood.ascent import LONGEST, newton, parameters_at
+from ..likelihood.ascent import LONGEST, maximise, newton, parameters_at
 from ..likelihood.predictor import Predicted, trace
 from ..priors import REAL, Prior, Priors
 from . import design as designs
@@ -499,12 +499,11 @@ class Regression(Component):
         w = np.ascontiguousarray(responsibilities, dtype=float)
         functions = self.formula_pass.functions
         if not (self.link.normal or self.common):
-            n_guard, square = (0.0, 0.0) if guard is None else (float(guard.n), float(np.ravel(guard.second)[0]))
+            of_guard = (0.0, 0.0) if guard is None else (float(guard.n), float(np.ravel(guard.second)[0]))
             moves = np.array([self.link.in_units] * len(self._bounds[0]))
             moves[: len(self._further)] = [p.moves for p in self._further]
-            a, _ = functions.maximise(
-                rows, w, self.kernel_arguments(params)[0], n_guard, square, *self._bounds, moves, MOST_STEPS, SETTLED
-            )
+            start = self.kernel_arguments(params)[0]
+            a, _ = maximise(functions, rows, w, start, of_guard, self._bounds, moves, MOST_STEPS, SETTLED)
             return self._named(a)
         best, n = -np.inf, w.sum(axis=0)
         for _ in range(MOST_STEPS if self.common else 1):

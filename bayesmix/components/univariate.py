@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import check_counts, check_not_constant, check_one_column
 from ..expressions import parameter
-from ..likelihood.ascent import newton, parameters_at
+from ..likelihood.ascent import maximise, newton, parameters_at
 from ..likelihood.generate import Formula, trace
 from ..priors import POSITIVE, REAL, UNIT, Prior, Priors, ScaledInverseChiSquared
 from .base import Component, Guard, Parameter, Rows, Statistics, full_shape
@@ -271,13 +271,17 @@ class Univariate(Component):
     def maximise_given(self, data, responsibilities, guard=None):
         """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights."""
         params = self.start_given(data, responsibilities)
-        n_guard, square = (0.0, 0.0) if guard is None else (float(guard.n), float(np.ravel(guard.second)[0]))
-        a, best = self.formula.functions.maximise(
+        a, best = maximise(
+            self.formula.functions,
             self.formula.prepare(data.values),
             np.ascontiguousarray(responsibilities, dtype=float),
             self.kernel_arguments(params)[0],
-            n_guard, square, *self._bounds, np.array([p.moves for p in self.parameters]), MOST_STEPS, SETTLED,
-        )  # fmt: skip
+            (0.0, 0.0) if guard is None else (float(guard.n), float(np.ravel(guard.second)[0])),
+            self._bounds,
+            np.array([p.moves for p in self.parameters]),
+            MOST_STEPS,
+            SETTLED,
+        )
         if not np.isfinite(best):
             raise ValueError(f"{self} has no finite density at its starting parameters {params}.")
         return self._named(a)

@@ -1,4 +1,4 @@
-"""One Newton step up the expected log-likelihood of components whose parameters are single numbers, compiled.
+"""Newton's method up the expected log-likelihood of components whose parameters are single numbers; a step is compiled.
 
 Free coordinates phi of a parameter theta: itself, log(theta - low), or log((theta - low) / (high - theta)), whichever
 its interval (low, high) asks for. Components do not share parameters, so that each takes a step of its own.
@@ -114,3 +114,41 @@ def coordinates_of(a, low, high):
         for i in range(a.shape[1]):
             moved[k, i] = to_free(a[k, i], low[i], high[i])
     return moved
+
+
+def maximise(functions, x, responsibilities, a, guard, bounds, moves, most_steps, settled):
+    """Parameters (K, P) that maximise the expected log-likelihood plus the guard, from `a` (K, P) on, and its value there.
+
+    functions: of a written pass (`bayesmix.likelihood.generate`); x: rows as it reads them; responsibilities (obs, K); guard:
+    its rows and their squares; bounds: low, high, least and most of each parameter; moves (P,): which are measured in widths
+    of their component. Ends where a step promises less than `settled` nats a row. Only what is called here is compiled: the
+    loop would have to be compiled for each family anew.
+    """
+    low, high, least, most = bounds
+
+    def visit(a):
+        value, first, second = functions.complete(x, responsibilities, a)
+        if guard[0] > 0.0:
+            of_guard = functions.guard(a, *guard)
+            return value.sum() + of_guard[0].sum(), first + of_guard[1], second + of_guard[2]
+        return value.sum(), first, second
+
+    with np.errstate(all="ignore"):
+        n = responsibilities.sum(axis=0)
+        best, first, second = visit(a)
+        for _ in range(most_steps):
+            scale = np.where(moves, functions.widths(a)[:, None], 1.0)
+            here = coordinates_of(a, low, high)
+            there, gain = newton(a, n, first, second, low, high, least, most, scale)
+            for _ in range(40):
+                candidate = parameters_at(there, low, high, least, most)
+                value, first, second = visit(candidate)
+                if value >= best:
+                    break
+                there = here + 0.25 * (there - here)
+            else:
+                break
+            a, best = candidate, value
+            if gain < settled * max(n.sum(), 1.0):
+                break
+    return a, best

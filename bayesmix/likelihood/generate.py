@@ -9,7 +9,7 @@ after the other in blocks of rows, nothing of size obs x component being kept:
 ``second``      the same, and the expected Hessian, (K, P, P)
 ``complete``    for given responsibilities: expected log density of each component, its gradient and its Hessian
 ``pointwise``   log density (K, obs) and its gradient (K, P, obs) at each row, for the observed information
-``maximise``    parameters that maximise ``complete``, plus the guard, by Newton's method
+``guard``       the guard on components of these parameters, its gradient and its Hessian; ``widths``: their spreads
 ==============  ====================================================================================================
 
 What depends on parameters alone is computed once a pass; what depends on data alone becomes a column of the prepared
@@ -47,7 +47,7 @@ from ..expressions import (
     negative,
     parameter,
 )
-from . import ascent, deconvolution, kernel, special, student
+from . import deconvolution, kernel, special, student
 
 PREFIX = "formula_"
 _KERNELS = kernel.KERNELS | student.KERNELS | deconvolution.KERNELS
@@ -299,7 +299,6 @@ import math
 import numba
 import numpy as np
 
-from bayesmix.likelihood.ascent import coordinates_of, newton, parameters_at
 from bayesmix.likelihood.kernel import BLOCK, softmax_block
 from bayesmix.likelihood.special import bessel_ratio, digamma, log_i0e, log_ndtr, trigamma
 from bayesmix.likelihood.special import gammainc_bend, gammainc_slope, log_gammainc
@@ -401,43 +400,6 @@ def widths(a):
     for k in range(a.shape[0]):
 {width:2}
     return width
-
-
-@_compiled
-def maximise(x, responsibilities, a, n_guard, square, low, high, least, most, moves, most_steps, settled):
-    n_components = a.shape[0]
-    n = np.zeros(n_components)
-    for i in range(responsibilities.shape[0]):
-        for k in range(n_components):
-            n[k] += responsibilities[i, k]
-    scale = np.ones((n_components, {p}))
-    value, first, second = complete(x, responsibilities, a)
-    value_g, first_g, second_g = guard(a, n_guard, square)
-    best = value.sum() + value_g.sum()
-    for _ in range(most_steps):
-        width = widths(a)
-        for k in range(n_components):
-            for i in range({p}):
-                scale[k, i] = width[k] if moves[i] else 1.0
-        here = coordinates_of(a, low, high)
-        there, gain = newton(a, n, first + first_g, second + second_g, low, high, least, most, scale)
-        better = False
-        for _ in range(40):
-            candidate = parameters_at(there, low, high, least, most)
-            value, first_c, second_c = complete(x, responsibilities, candidate)
-            value_g, first_cg, second_cg = guard(candidate, n_guard, square)
-            total = value.sum() + value_g.sum()
-            if total >= best:
-                better = True
-                break
-            there = here + 0.25 * (there - here)
-        if not better:
-            break
-        a, best = candidate, total
-        first, second, first_g, second_g = first_c, second_c, first_cg, second_cg
-        if gain < settled * max(n.sum(), 1.0):
-            break
-    return a, best
 """
 
 _SYMMETRIC = """    for k in range(n_components):
@@ -475,7 +437,7 @@ def _module(formula: Formula) -> str:
     symmetric = _SYMMETRIC.format(p=p)
     sums = [_Block(kinds, lambda kind, order=order: kind.sums(order, "joint[k, i]")) for order in (1, 2)]
     parts = [
-        _HEAD.format(version=f"{kernel.VERSION}.{special.VERSION}.{ascent.VERSION}", kinds=formula.kinds or (0,)),
+        _HEAD.format(version=f"{kernel.VERSION}.{special.VERSION}", kinds=formula.kinds or (0,)),
         _PASS.format(name="first", shape="(n_components, 0, 0)", sums=sums[0], symmetric="", **shared, **in_block),
         _PASS.format(
             name="second", shape=f"(n_components, {p}, {p})", sums=sums[1], symmetric=symmetric, **shared, **in_block

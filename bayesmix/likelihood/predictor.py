@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..expressions import Expression, _node, column, constant, derivative, evaluate, parameter
-from . import ascent, kernel, special
+from . import kernel, special
 from .generate import (
     _CLIMB,
     _HEAD,
@@ -258,7 +258,7 @@ def _module(kind: _Response) -> str:
     sums = [_Block([kind], lambda kind, order=order: kind.sums(order, "joint[k, i]")) for order in (1, 2)]
     square = "(n_components, a.shape[1], a.shape[1])"
     parts = [
-        _HEAD.format(version=f"{kernel.VERSION}.{special.VERSION}.{ascent.VERSION}", kinds=(0,)),
+        _HEAD.format(version=f"{kernel.VERSION}.{special.VERSION}", kinds=(0,)),
         _PASS.format(name="first", shape="(n_components, 0, 0)", sums=sums[0], symmetric="", **every, **in_block),
         _PASS.format(name="second", shape=square, sums=sums[1], symmetric=symmetric, **every, **in_block),
         _COMPLETE.format(
