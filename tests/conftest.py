@@ -5,12 +5,31 @@ import signal
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-# Workers side by side have compiled code of their own: Numba's cache is not made for two processes that write one function.
-if worker := os.environ.get("PYTEST_XDIST_WORKER"):
-    os.environ["NUMBA_CACHE_DIR"] = str(Path(__file__).parent.parent / ".pytest_cache" / f"numba-{worker}")
+# What one worker has compiled the others load. Numba reads the variable when it is first imported.
+_COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "numba"
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(_COMPILED)
+
+from numba.core.caching import IndexDataCacheFile  # noqa: E402
 
 pytest.register_assert_rewrite("contract", "oracles")
+
+
+def _one_at_a_time(method):
+    """Numba writes the list of what a function was compiled for, then the code: nobody may read or write in between."""
+
+    def alone(self, *arguments):
+        Path(self._cache_path).mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self._index_path}.lock"):
+            return method(self, *arguments)
+
+    return alone
+
+
+IndexDataCacheFile.save = _one_at_a_time(IndexDataCacheFile.save)
+IndexDataCacheFile.load = _one_at_a_time(IndexDataCacheFile.load)
 
 
 @pytest.fixture(autouse=True)
