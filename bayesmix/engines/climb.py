@@ -13,6 +13,7 @@ from .kinks import to_a_better_kink
 
 COLLAPSED = 1e-10  # variance of a component, in some direction, against the data's: below this the run stops
 NOISE = 1e-9  # steps shorter than this are partly rounding: no rate of convergence is read off them
+TO_AND_FRO = 20  # updates without a rise that end nearly where they began: what is left of their steps is rounding
 BEFORE_FINISH = 50  # updates, and one more for every two parameters, before quasi-Newton steps take over
 MOST_FINISH = 500  # passes of these at a time
 MOST_NEWTON = 200  # parameters of which Newton steps are worth their cost where quasi-Newton steps may do
@@ -241,6 +242,7 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
     distance, previous_step, used = np.inf, None, 0
     scale = _coordinate_scale(likelihood, place.params)
     rounding = _rounding(likelihood, place.objective)
+    begun, steps = place, []
 
     def result(converged=False, collapsed=False, stalled=False):
         assert place is not None
@@ -273,6 +275,13 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
         trace.append(max(place.objective, trace[-1]))
         if step == 0.0 or (previous_step and distance <= tol):
             return result(converged=True)
+        steps.append(step)
+        if len(steps) == TO_AND_FRO:
+            way = _length(place.theta - begun.theta, scale)
+            if place.objective <= begun.objective + rounding and way < 0.25 * sum(steps):
+                distance = max(steps)
+                return result(converged=distance <= max(tol, 1e-6), stalled=True)
+            begun, steps = place, []
         previous_step = step
         if not accelerate or used >= max_iter or not np.all(np.isfinite(theta1)):
             continue
