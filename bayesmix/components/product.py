@@ -172,7 +172,7 @@ class Product(Component):
             if component.numeric:
                 shapes.append((1,) if component.formula.spreads[0] is not None else ())
             else:
-                shapes.append({"diagonal": (d,), "full": (d, d), "linear": (1,) * component.guarded}[component.kernel])
+                shapes.append(guard_shape(component, d))
         return shapes
 
     # -- what it is ----------------------------------------------------------------------------------------------------
@@ -364,7 +364,7 @@ class Product(Component):
         """
         columns, base = [], 0.0
         correlated = [
-            own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel == "full"
+            own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel.endswith("full")
         ]
         if data.missing and correlated:
             gone = np.concatenate([np.isnan(data.values[:, own]) for own in correlated], axis=1)
@@ -437,6 +437,15 @@ class Product(Component):
             seen = responsibilities[own.informative] if own.missing else responsibilities
             params |= self._named(part, part.component.maximise_given(own.observed(), seen, g))
         return params
+
+    def beside_saddle(self, params):
+        """Those of each part, all else as it is."""
+        weights = {"weights": params["weights"]}
+        return [
+            params | self._named(part, {name: there[name] for name in own})
+            for part, own in self._each(params)
+            for there in part.component.beside_saddle(own | weights)
+        ]
 
     # -- the guard -----------------------------------------------------------------------------------------------------
     def _guards(self, guard):
@@ -533,6 +542,23 @@ class Product(Component):
         return np.concatenate(
             [part.component.vector_gradient(own, a, b) for part, own, a, b in self._of_arguments(params, d_a, d_b)]
         )
+
+    def _at(self, vector, params):
+        """Coordinates of each part, of those of all."""
+        sizes = self._sizes(len(next(iter(params.values()))))
+        return np.split(np.asarray(vector), np.cumsum(sizes)[:-1])
+
+    def gradient_at(self, vector, params, d_a, d_b):
+        """The same, at these coordinates of each part."""
+        each = zip(self._at(vector, params), self._of_arguments(params, d_a, d_b), strict=True)
+        return np.concatenate([part.component.gradient_at(v, own, a, b) for v, (part, own, a, b) in each])
+
+    def curvature_at(self, vector, params, d_a, d_b):
+        """Curvature of each part at these coordinates, in blocks."""
+        from scipy.linalg import block_diag
+
+        each = zip(self._at(vector, params), self._of_arguments(params, d_a, d_b), strict=True)
+        return block_diag(*(part.component.curvature_at(v, own, a, b) for v, (part, own, a, b) in each))
 
     def vector_curvature(self, params, d_a, d_b):
         """Curvature of each part, in blocks."""
@@ -651,6 +677,17 @@ def segment_of(component, n_features: int, missing: bool = False) -> Segment:
     return Segment(component.kernel, n_features, missing=missing)
 
 
+def can_be_joined(component) -> bool:
+    """Can the pass of a family be a part of a larger one, and its M-step follow from what that sums?"""
+    return component.numeric or component.sufficient or component.kernel.startswith("student")
+
+
+def guard_shape(component, n_features: int) -> tuple:
+    """Shape of the second statistics of the guard of a family that is not numeric; () for those without one."""
+    shapes = {"diagonal": (n_features,), "full": (n_features,) * 2, "linear": (1,) * component.guarded}
+    return shapes[component.kernel.removeprefix("student_")]
+
+
 def _statistics_of_seen(component, data):
     """Sufficient statistics of rows, NaN where the cell is missing."""
     if not data.missing:
@@ -693,7 +730,7 @@ def _part(name: str, value) -> Part:
         raise TypeError(
             f"part {name}, {value}, has a kink, which products do not take; use bm.StudentT() in its place."
         )
-    if not value.numeric and not value.sufficient:
+    if not can_be_joined(value):
         raise TypeError(
             f"part {name}, {value}, makes a pass of its own, which products do not take; use bm.MvNormal() in its place, or "
             "bm.StudentT() for each column."

@@ -16,7 +16,7 @@ from ..weight_priors import Dirichlet
 from .base import Component, Guard, Rows, Statistics
 from .dirichlet import as_family
 from .mvnormal import MvNormal
-from .product import Product, join_guards, segment_of, split_guard
+from .product import Product, can_be_joined, guard_shape, join_guards, segment_of, split_guard
 from .univariate import Univariate
 
 NARROW = 1e-6  # variance of a component that may be a spike, against the data's, where no other of its family is there
@@ -820,13 +820,14 @@ def _parts(component, data: Data):
 
 def _needs_base(component) -> bool:
     """May the log density be -inf, or have a part that the pass leaves out?"""
-    return not (isinstance(component, MvNormal) or getattr(component, "kernel", "") == "diagonal")
+    kernel = getattr(component, "kernel", "")
+    return not (isinstance(component, MvNormal) or kernel == "diagonal" or kernel.startswith("student_"))
 
 
 def _has_matrices(component) -> bool:
     """Has the family correlated columns?"""
     every = [part.component for part in component.parts] if isinstance(component, Product) else [component]
-    return any(not one.numeric and one.kernel == "full" for one in every)
+    return any(not one.numeric and one.kernel.endswith("full") for one in every)
 
 
 def _guard_shape(component, n_features: int) -> tuple:
@@ -836,8 +837,7 @@ def _guard_shape(component, n_features: int) -> tuple:
         return (size,) if size else ()
     if component.numeric:
         return (1,) if component.formula.spreads[0] is not None else ()
-    d = n_features
-    return {"diagonal": (d,), "full": (d, d), "linear": (1,) * component.guarded}[component.kernel]
+    return guard_shape(component, n_features)
 
 
 def _thinness(component, params: dict, whole: Guard) -> float:
@@ -937,7 +937,7 @@ def _check_member(k: int, member) -> None:
             f"component {k}, {member}, reads columns by a formula, which lists of families do not take; all components of a "
             "mixture of regressions are of one family and formula."
         )
-    if not member.numeric and not member.sufficient:
+    if not can_be_joined(member):
         raise TypeError(
             f"component {k}, {member}, makes a pass of its own, which lists of families do not take; use bm.MvNormal() in "
             "its place."

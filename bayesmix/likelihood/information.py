@@ -120,15 +120,39 @@ def _shares(joint):
 
 def _view(component, rows, params, a, b):
     """The coordinates of a component that suit its kernel."""
-    if component.kernel.startswith("student"):
-        return _Student(a, b, rows, log_of_weights(params["weights"]))
     second = None
     if component.numeric:
         run = component.expected_statistics()
         second = run(rows.x, rows.weights, log_of_weights(params["weights"]), np.ascontiguousarray(a), b)[3]
         if not component.smooth:  # its scores alone count
             second = np.zeros_like(second)
-    return _view_of(component, params, a, b, second)
+    view = _view_of(component, params, a, b, second)
+    if students := list(_students(view)):
+        _add_curvature(students, view, rows, log_of_weights(params["weights"]))
+    return view
+
+
+def _students(view, clusters: slice | list = slice(None), first_column: int = 0):
+    """Views of t distributions inside a view, with their components and their columns of the rows."""
+    if isinstance(view, _Student):
+        yield view, clusters, slice(first_column, first_column + view.d)
+    elif isinstance(view, _Product):
+        for part, columns in zip(view.views, view.columns, strict=True):
+            yield from _students(part, clusters, first_column + columns.start)
+    elif isinstance(view, _Kinds):
+        for group, own, columns in zip(view.views, view.clusters, view.columns, strict=True):
+            yield from _students(group, own, columns.start)
+
+
+def _add_curvature(students, view, rows, log_weights):
+    """Give t distributions their Hessian, which the sums of scores do not tell."""
+    step = max(256, CELLS // (len(log_weights) * view.size))
+    for start in range(0, len(rows.x), step):
+        x = rows.x[start : start + step].T
+        r = _shares(view.scores(x)[0] + log_weights[:, None])
+        r *= rows.weights[start : start + step] if rows.weights.size else 1.0
+        for student, clusters, columns in students:
+            student.add_curvature(r[clusters], x[columns])
 
 
 def _view_of(component, params, a, b, second):
@@ -138,6 +162,8 @@ def _view_of(component, params, a, b, second):
         return _Product(component, params, a, b, second)
     if component.numeric:
         return _Formula(component, params, a, second)
+    if component.kernel.startswith("student"):
+        return _Student(a, b)
     return _Linear(component, params, a, b) if component.kernel == "linear" else _Gaussian(a, b)
 
 
@@ -361,19 +387,13 @@ class _Student:
     involves nu: there the derivative of w is :math:`w (1 - w) / (\nu + D)`.
     """
 
-    def __init__(self, a, b, rows, log_weights):
+    def __init__(self, a, b):
         self.d = a.shape[1] - 1
         self.normal, self.nu = _Gaussian(a[:, : self.d], b), a[:, self.d]
         self.size = self.normal.size + 1
         k, m = len(a), self.normal.size - 1
         self.counted = np.zeros(k)  # sum of r (1 - w)
         self.further = np.zeros((k, m + 1, m + 1))  # of the Hessian in u, V and nu
-        step = max(256, CELLS // (k * m))
-        for start in range(0, len(rows.x), step):
-            part = slice(start, start + step)
-            r, *found = self._at(rows.x[part].T)
-            r = _shares(r + log_weights[:, None]) * (rows.weights[part] if rows.weights.size else 1.0)
-            self._add_curvature(r, *found)
 
     def _at(self, x):
         """Log density (K, obs), w, |z|^2, and (z, zz'), (K, M, obs)."""
@@ -403,10 +423,11 @@ class _Student:
         scores[:, -1] = 0.5 * (slope + w * squared / nu - np.log1p(squared / nu))
         return log_density, scores
 
-    def _add_curvature(self, r, w, squared, moments):
+    def add_curvature(self, r, x):
         """Add the Hessian's parts that are not of normal components, of rows with responsibilities r (K, obs)."""
         from scipy.special import polygamma
 
+        _, w, squared, moments = self._at(x)
         nu = self.nu[:, None]
         moments[:, : self.d] *= -1.0
         weighted = (2.0 * r * w**2 / (nu + self.d))[:, None] * moments

@@ -1,9 +1,9 @@
 """The pass of components that describe different columns side by side: the log densities of their parts add up.
 
-Each part keeps a kernel of its own, ``diagonal``, ``full`` or ``linear`` (`bayesmix.likelihood.kernel`), or written from
-a formula (`bayesmix.likelihood.generate`); here they are written into one pass that shares the responsibilities. The
-columns of the rows, a, b, and the statistics first and second of the parts stand behind one another, flat behind the
-component axis.
+Each part keeps a kernel of its own, ``diagonal``, ``full`` or ``linear`` (`bayesmix.likelihood.kernel`),
+``student_diagonal`` or ``student_full`` (`bayesmix.likelihood.student`), or written from a formula
+(`bayesmix.likelihood.generate`); here they are written into one pass that shares the responsibilities. The columns of the
+rows, a, b, and the statistics first and second of the parts stand behind one another, flat behind the component axis.
 
 Segments for rows with missing cells (NaN) add no log density there; `diagonal` and `full` then have what is expected of
 them in `first` and `second`, as in ``diagonal_missing`` and ``full_missing``, `linear` the number of rows that are there.
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ascent, kernel, patterns, special
+from . import ascent, heavy_tails, kernel, patterns, special
 from .generate import _HEAD, Formula, Written, _Kind
 
 
@@ -38,13 +38,16 @@ class Segment:
             return {"x": (len(self.formula.columns) or 1,), "a": (p,), "b": (0,), "first": (p,), "second": (p, p)}
         if self.kernel == "linear":
             return {"x": (d,), "a": (d,), "b": (), "first": (d,), "second": (int(self.missing),)}
-        square = (d, d) if self.kernel == "full" else (d,)
+        square = (d, d) if self.kernel.endswith("full") else (d,)
+        if self.kernel.startswith("student"):
+            return {"x": (d,), "a": (d + 1,), "b": square, "first": (d + 2,), "second": square}
         return {"x": (d,), "a": (d,), "b": square, "first": (d,), "second": square}
 
     @property
     def n_constants(self) -> int:
         """How many numbers are worked out for each component before all rows, by a kernel."""
-        return self.n_columns**2 if self.kernel == "full" and self.missing else 1
+        with_covariance = self.kernel == "student_full" or (self.kernel == "full" and self.missing)
+        return self.n_columns**2 if with_covariance else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,9 +202,10 @@ def module_of(lines: Lines, sizes: dict[str, int], kinds: tuple[int, ...] = (0,)
     )
     second = second.replace("    return log_likelihood, n", f"{closing}\n    return log_likelihood, n")
     body = "".join([first, second, _SCORE.format(score=_indented(lines.score, 2))])
-    if used := [name for name in patterns.FUNCTIONS if f"{name}(" in body]:
-        further = f"from bayesmix.likelihood.patterns import {', '.join(used)}  # version {patterns.VERSION}\n"
-        head = head.replace("from bayesmix.likelihood.special", f"{further}from bayesmix.likelihood.special")
+    for module in (heavy_tails, patterns):
+        if used := [name for name in module.FUNCTIONS if re.search(rf"\b{name}\(", body)]:
+            place = f"{module.__name__} import {', '.join(used)}  # version {module.VERSION}.{patterns.VERSION}"
+            head = head.replace("from bayesmix.likelihood.special", f"from {place}\nfrom bayesmix.likelihood.special")
     return head + body
 
 
@@ -234,9 +238,9 @@ def _moved(lines, which, at, p):
 
 def _symmetric(segment, own):
     """Lines that fill the upper triangles of a formula's Hessian, and of a full part's second moments."""
-    if segment.formula is None and segment.kernel != "full":
+    if segment.formula is None and not segment.kernel.endswith("full"):
         return []
-    p, begin = segment.shapes["first"][0], own["second"].start
+    p, begin = segment.shapes["second"][0], own["second"].start
     return [f"second[k, {begin + j * p + i}] = second[k, {begin + i * p + j}]" for i in range(p) for j in range(i)]
 
 
@@ -429,6 +433,31 @@ def _full_missing(d, at, constant):
     return prepare, density, sums, _full(d, at, constant)[3]
 
 
+def _student_full(d, at, constant):
+    """Columns of a t distribution, mu with nu behind it and a precision factor; cells may be missing."""
+    x, a, b, first, second = at["x"], at["a"], at["b"], at["first"], at["second"]
+    factor, cov = f"b[k, {b} : {b + d * d}]", f"constants[k, {constant} : {constant + d * d}]"
+    shared = f"x, start, rows, {x}, {d}, a[k, {a} : {a + d + 1}], {factor}, {cov}, joint[k]"
+    prepare = [f"covariance_of_factor({factor}, {d}, {cov})"]
+    sums = [
+        f"add_student_moments({shared}, first[k, {first} : {first + d + 2}], second[k, {second} : {second + d * d}])"
+    ]
+    return prepare, [f"add_student_density({shared})"], sums, [*_full(d, at, constant)[3], _slope_of_nu(d, at)]
+
+
+def _student_diagonal(d, at, constant):
+    """The same with 1 / sigma."""
+    x, a, b, first, second = at["x"], at["a"], at["b"], at["first"], at["second"]
+    shared = f"x, start, rows, {x}, {d}, a[k, {a} : {a + d + 1}], b[k, {b} : {b + d}], joint[k]"
+    of_part = f"first[k, {first} : {first + d + 2}], second[k, {second} : {second + d}]"
+    sums = [f"add_diagonal_student_moments({shared}, {of_part})"]
+    return [], [f"add_diagonal_student_density({shared})"], sums, [*_diagonal(d, at, constant)[3], _slope_of_nu(d, at)]
+
+
+def _slope_of_nu(d, at):
+    return f"d_a[k, {at['a'] + d}] = first[k, {at['first'] + d}]"
+
+
 _LINES = {
     ("linear", False): _linear,
     ("linear", True): _linear_missing,
@@ -436,4 +465,8 @@ _LINES = {
     ("diagonal", True): _diagonal_missing,
     ("full", False): _full,
     ("full", True): _full_missing,
+    ("student_diagonal", False): _student_diagonal,
+    ("student_diagonal", True): _student_diagonal,
+    ("student_full", False): _student_full,
+    ("student_full", True): _student_full,
 }
