@@ -1,13 +1,14 @@
 """The compiled EM runs are the readable ones: same objective, same estimates, same way there, family by family."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import bayesmix as bm
 from bayesmix.engines import climb as readable
-from bayesmix.engines import loop
+from bayesmix.engines import formula_loop, loop
 from bayesmix.engines.starts import start
-from bayesmix.likelihood import formula, kernel, op
+from bayesmix.likelihood import ascent, formula, kernel, op
 from bayesmix.likelihood.likelihood import Likelihood
 from bayesmix.posterior import kernel as posterior_kernel
 
@@ -63,6 +64,83 @@ def test_same_run(monkeypatch, family, accelerate, guarded, weighted):
         np.testing.assert_allclose(quick.params[name], value, rtol=1e-7, atol=1e-9, err_msg=name)
 
 
+# -- families by their formula: compiled between the passes --------------------------------------------------------------
+BY_FORMULA = {
+    "StudentT": bm.StudentT(),
+    "Gamma": bm.Gamma(),
+    "NegativeBinomial": bm.NegativeBinomial(),
+    "Beta": bm.Beta(),
+    "normal regression": bm.Regression(bm.Normal(), "y ~ x"),
+    "log-normal regression": bm.Regression(bm.LogNormal(), "y ~ x"),
+    "Poisson regression": bm.Regression(bm.Poisson(), "y ~ x"),
+    "gamma regression": bm.Regression(bm.Gamma(), "y ~ x + offset(t)"),
+}
+
+
+def by_formula(family, weighted, k=2):
+    rng = np.random.default_rng(5)
+    x, t, label = rng.normal(size=300), rng.uniform(0.0, 0.3, 300), rng.random(300) < 0.4
+    mean = np.exp(np.where(label, 1.0 + 0.5 * x, 2.0 - 0.3 * x) + t)
+    y = rng.gamma(4.0, mean / 4.0)
+    if "Poisson" in family or "Binomial" in family:
+        y = rng.poisson(y).astype(float)
+    data = {"y": y / (1.0 + y), "x": x, "t": t} if family == "Beta" else {"y": y, "x": x, "t": t}
+    data = pd.DataFrame(data) if "regression" in family else data["y"]
+    mixture = bm.Mixture(BY_FORMULA[family], k)
+    checked = mixture.check(data, rng.integers(0, 4, 300).astype(float) if weighted else None)
+    return Likelihood(mixture.resolved(checked).component, checked, k)
+
+
+@pytest.mark.parametrize("family", BY_FORMULA)
+@pytest.mark.parametrize("accelerate", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_run_by_formula(family, accelerate, weighted):
+    """The same, with a guard where there are row weights; steps that are halved on the way included."""
+    likelihood = by_formula(family, weighted)
+    guard = likelihood.component.guard(likelihood.data, 0.3) if weighted else None
+    for seed in range(3):
+        params = start(likelihood, "auto", np.random.default_rng(seed))
+        ways = readable._updates_in_python, readable._updates_by_formula
+        slow, quick = (way(likelihood, params, guard, 25, 1e-8, accelerate) for way in ways)
+        assert (quick.n_passes, quick.converged, quick.collapsed) == (slow.n_passes, slow.converged, slow.collapsed)
+        np.testing.assert_allclose(quick.trace, slow.trace, rtol=1e-9)
+        assert quick.log_likelihood == pytest.approx(slow.log_likelihood, rel=1e-9)
+        for name, value in slow.params.items():
+            np.testing.assert_allclose(quick.params[name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_steps_that_lower_the_likelihood_are_halved_alike():
+    """From two standard deviations off Newton's steps are often too long: both ways halve them, pass by pass."""
+    likelihood, halved = by_formula("StudentT", False), 0
+    vector = likelihood.to_vector(start(likelihood, "auto", np.random.default_rng(0)))
+    for seed in range(10):
+        away = 2.0 * likelihood.coordinate_scale(vector) * np.random.default_rng(seed).normal(size=len(vector))
+        params = likelihood.from_vector(vector + away)
+        ways = readable._updates_in_python, readable._updates_by_formula
+        slow, quick = (way(likelihood, params, None, 12, 1e-8, True) for way in ways)
+        assert (quick.n_passes, len(quick.trace)) == (slow.n_passes, len(slow.trace))
+        np.testing.assert_allclose(quick.trace, slow.trace, rtol=1e-9)
+        halved += quick.n_passes > len(quick.trace) - 1  # more passes than updates
+    assert halved >= 3
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_same_collapse_by_formula(weighted):
+    """Two rows on a line of their own, far off, and a regression that claims them."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=50), "y": rng.normal(size=50)})
+    frame.loc[:1, "y"] = 30.0
+    mixture = bm.Mixture(bm.Regression(bm.Normal(), "y ~ x"), 2)
+    data = mixture.check(frame, np.full(50, 2.0) if weighted else None)
+    likelihood = Likelihood(mixture.resolved(data).component, data, 2)
+    labels = (frame["y"] < 20).to_numpy().astype(int)
+    params = likelihood.maximise_given(np.eye(2)[labels], likelihood.component.guard(likelihood.data, 0.1))
+    ways = readable._updates_in_python, readable._updates_by_formula
+    slow, quick = (way(likelihood, params, None, 200, 1e-8, True) for way in ways)
+    assert slow.collapsed and quick.collapsed
+    assert np.all(np.isfinite(quick.params["coef"]))
+
+
 @pytest.mark.parametrize("family", ["Normal", "full", "diag", "spherical"])
 def test_same_collapse(monkeypatch, family):
     """Two equal rows far off, and a component that claims them: both runs stop and say so."""
@@ -87,6 +165,7 @@ def test_a_weight_of_zero_stays(monkeypatch):
 def test_every_file_that_compiles_the_kernels_in_knows_their_version():
     """Numba and PyTensor look for changes in the outermost file only; a stale number would keep old code in caches."""
     assert {loop.KERNEL_VERSION, op.KERNEL_VERSION, posterior_kernel.KERNEL_VERSION} == {kernel.VERSION}
+    assert formula_loop.ASCENT_VERSION == ascent.VERSION
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -46,6 +46,20 @@ class Parameter:
 RATE, OUTCOMES = 0, 1  # parts of families of the kernel ``linear``, as `bayesmix.engines.loop` knows them
 
 
+class NewtonStep(NamedTuple):
+    """What `bayesmix.engines.formula_loop` needs of a family whose M-step is one step of Newton's method.
+
+    Its pass takes parameters a (cluster, number) and nothing else, and gives their expected gradient and Hessian.
+    """
+
+    functions: Any  # the compiled functions of the formula, see `bayesmix.likelihood.generate`
+    bounds: np.ndarray  # (4, number): ends of the intervals of a, and how far EM goes
+    moves: np.ndarray  # (number,): is it measured in the spread of its component?
+    named: Callable  # from a to parameters by name
+    has_spread: bool  # can components collapse?
+    least_squares: bool = False  # is the step weighted least squares instead? a: standard deviation, coefficients
+
+
 class Statistics(NamedTuple):
     """What one pass over the data returns; shapes as in `bayesmix.likelihood.kernel`."""
 
@@ -104,6 +118,8 @@ class Component(ABC):
     posterior_layout: ClassVar[str | None] = None
     # of bayesmix.engines.loop; None: EM goes through `m_step`
     compiled_step: ClassVar[str | None] = None
+    # None: the M-step is not one step of Newton's method, or something is special about it
+    newton_step: ClassVar[NewtonStep | None] = None
 
     behind_errors: ClassVar[bool] = False  # are the statistics of what is not seen? Then information is by differences
     stands_for: ClassVar[str | None] = None  # name of the public family that makes this one

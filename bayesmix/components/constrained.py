@@ -125,6 +125,11 @@ class Constrained(Component):
         return None
 
     @property
+    def newton_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """None: compiled M-steps know of no constraints."""
+        return None
+
+    @property
     def compiled_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """None: compiled M-steps know of no constraints."""
         return None

@@ -13,7 +13,7 @@ from ..likelihood.ascent import LONGEST, maximise, newton, parameters_at
 from ..likelihood.predictor import Predicted, trace
 from ..priors import REAL, Prior, Priors
 from . import design as designs
-from .base import Component, Guard, Parameter, Rows, Statistics, full_shape
+from .base import Component, Guard, NewtonStep, Parameter, Rows, Statistics, full_shape
 from .design import Design
 from .links import LINKS, Link
 from .normal import _weights
@@ -514,6 +514,15 @@ class Regression(Component):
             best, before = total, params
             params = self.m_step(before, Statistics(np.nan, n, first, second), guard)
         return params
+
+    @property
+    def newton_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The step of `m_step`, for compiled EM; with common coefficients there is none."""
+        if self.common:
+            return None
+        moves = np.array([False] * len(self._further) + [self.link.in_units] * len(self._terms))
+        functions, bounds = self.formula_pass.functions, np.stack(self._bounds)
+        return NewtonStep(functions, bounds, moves, self._named, self.link.width is not None, self.link.normal)
 
     def m_step(self, params, statistics, guard=None):
         """Weighted least squares for normal responses; otherwise one Newton step up the expected log-likelihood.

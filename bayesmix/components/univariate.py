@@ -18,7 +18,7 @@ from ..expressions import parameter
 from ..likelihood.ascent import maximise, newton, parameters_at
 from ..likelihood.generate import Formula, trace
 from ..priors import POSITIVE, REAL, UNIT, Prior, Priors, ScaledInverseChiSquared
-from .base import Component, Guard, Parameter, Rows, Statistics, full_shape
+from .base import Component, Guard, NewtonStep, Parameter, Rows, Statistics, full_shape
 from .normal import _weights, midrange, moments, shared_scale
 
 MOST_STEPS = 60  # of Newton's method, in one M-step on given responsibilities
@@ -267,6 +267,14 @@ class Univariate(Component):
         _, n, first, second = statistics[:4]
         moved, _ = newton(a, n, first, second, low, high, least, most, np.ascontiguousarray(scale))
         return self._named(parameters_at(moved, low, high, least, most))
+
+    @property
+    def newton_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The step of `m_step`, for compiled EM."""
+        if type(self).m_step is not Univariate.m_step or not self.smooth:
+            return None
+        moves = np.array([p.support == REAL and p.moves for p in self.parameters])
+        return NewtonStep(self.formula.functions, np.stack(self._bounds), moves, self._named, self._can_collapse)
 
     def maximise_given(self, data, responsibilities, guard=None):
         """Parameters that maximise the expected log-likelihood, for responsibilities (obs, cluster) times row weights."""

@@ -20,6 +20,7 @@ MOST_NEWTON = 200  # parameters of which Newton steps are worth their cost where
 AFTER_FINISH = 20  # updates that make sure of the end
 NUMERIC_COST = 60.0  # of a row and component of a family by its formula, in nanoseconds
 NUMERIC_OVERHEAD = 2e5  # of a pass and a Newton step, in nanoseconds
+BETWEEN_PASSES = 1.2e4  # of these where all but the pass is compiled for all families together
 IN_PYTHON = 2e5  # of a pass and an M-step outside the compiled loop, in nanoseconds
 MOST_HALVINGS = 30  # of a Newton step that lowers the objective
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
@@ -97,6 +98,13 @@ def climb(
             if not run.converged:
                 run = _past_saddles(likelihood, run, guard, max_iter, tol, accelerate)
     return run
+
+
+def short_run(likelihood, params, *, guard=None, max_iter, tol, accelerate=True) -> Climb:
+    """EM updates alone: `climb` without its finish, but where the density has kinks."""
+    if not likelihood.component.smooth:
+        return climb(likelihood, params, guard=guard, max_iter=max_iter, tol=tol, accelerate=accelerate)
+    return _updates(likelihood, likelihood.with_known_weights(params), guard, max_iter, tol, accelerate)
 
 
 def _has_flat_places(likelihood):
@@ -197,8 +205,12 @@ def _is_thinner(likelihood, found, run):
 
 
 def _updates(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
-    """EM updates: compiled (`bayesmix.engines.loop`) where rows are few and the family has a compiled M-step."""
-    way = _updates_compiled if _is_quick(likelihood) else _updates_in_python
+    """EM updates: compiled where rows are few and the family has a compiled M-step."""
+    way = _updates_in_python
+    if _is_quick(likelihood):
+        way = _updates_compiled
+    elif _is_nearly_quick(likelihood):
+        way = _updates_by_formula
     return way(likelihood, params, guard, max_iter, tol, accelerate)
 
 
@@ -237,7 +249,7 @@ def _empty_statistics(likelihood):
 def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
     place = _visit(likelihood, params, guard)
     if place is None:
-        return Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
+        return _failed(params)
     trace, rates, longest = [place.objective], [0.5], 1.0
     distance, previous_step, used = np.inf, None, 0
     scale = _coordinate_scale(likelihood, place.params)
@@ -327,10 +339,19 @@ def _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate) -> 
 
 # -- compiled ------------------------------------------------------------------------------------------------------------
 def _is_quick(likelihood):
-    """Has the family a compiled step, and are there too few rows for threads, so that Python would be felt?"""
+    """Is the whole run compiled, see `bayesmix.engines.loop`?"""
+    return likelihood.component.compiled_step is not None and _is_small(likelihood)
+
+
+def _is_nearly_quick(likelihood):
+    """Is all but the pass compiled for all families together, see `bayesmix.engines.formula_loop`?"""
+    return likelihood.component.newton_step is not None and _is_small(likelihood)
+
+
+def _is_small(likelihood):
+    """Are there too few rows for threads, so that Python would be felt, and nothing unusual?"""
     plain = not (likelihood.incomplete or likelihood.by_units) and likelihood.known_weights is None
-    compiled = likelihood.component.compiled_step is not None and plain
-    return likelihood.has_rows and compiled and len(likelihood.rows.x) < MANY_ROWS
+    return likelihood.has_rows and plain and len(likelihood.rows.x) < MANY_ROWS
 
 
 def _by_newton(component):
@@ -342,7 +363,8 @@ def pass_cost(likelihood):
     """Rough cost of a pass, in nanoseconds on one core."""
     rows, width = likelihood.rows.x.shape
     if likelihood.component.numeric and not _is_quick(likelihood):
-        return rows * likelihood.n_components * NUMERIC_COST + NUMERIC_OVERHEAD
+        overhead = BETWEEN_PASSES if _is_nearly_quick(likelihood) else NUMERIC_OVERHEAD
+        return rows * likelihood.n_components * NUMERIC_COST + overhead
     per_row = width**2 if likelihood.component.kernel == "full" else 2 * width
     patterns = len(np.unique(np.isnan(likelihood.rows.x), axis=0)) if likelihood.incomplete else 0
     outside = likelihood.component.compiled_step is None or likelihood.known_weights is not None
@@ -357,7 +379,7 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
 
     component = likelihood.component
     theta = _coordinates(likelihood, params)
-    failed = Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
+    failed = _failed(params)
     if theta is None:
         return failed
     kind = loop.STEPS[component.compiled_step]
@@ -392,6 +414,64 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
         outcome == loop.COLLAPSED,
         outcome == loop.STALLED,
     )
+
+
+def _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+    """The same, compiled between the passes; the passes are the family's own."""
+    from . import formula_loop as loop
+
+    step, k = likelihood.component.newton_step, likelihood.n_components
+    x, row_weights, base = likelihood.rows
+    with np.errstate(divide="ignore"):
+        asked, nothing = map(np.ascontiguousarray, likelihood.component.kernel_arguments(params))
+        log_weights = log_of_weights(params["weights"])
+    size, width = asked.shape[1], np.ones(k)
+    places, memory, settings = np.empty((loop.N_PLACES, k + asked.size)), np.zeros(loop.N_MEMORY), np.empty(6)
+    places[:] = np.concatenate([log_weights, loop.coordinates_of(asked, *step.bounds[:2]).ravel()])
+    memory[loop.BASE], memory[loop.ROUNDING] = base, 1e-13
+    settings[loop.MAX_ITER], settings[loop.TOL], settings[loop.ACCELERATE] = max_iter, tol, accelerate
+    settings[loop.NOISE], settings[loop.THINNEST], settings[loop.LEAST_SQUARES] = NOISE, COLLAPSED, step.least_squares
+    n_guard, square = (0.0, 0.0) if guard is None else (float(guard.n), float(np.ravel(guard.second)[0]))
+    guarded = (np.zeros(k), np.zeros((k, size)), np.zeros((k, size, size)))
+    run, of_guard, of_width = (getattr(step.functions, name) for name in ("second", "guard", "widths"))
+    width = of_width(asked) if step.has_spread else width
+    unit = np.where(step.moves, width[:, None], 1.0)
+    scale = np.concatenate([np.ones(k), unit.ravel()])
+    held = (asked.copy(), np.empty(k), np.empty((k, size)), np.empty((k, size, size)), width.copy())
+    trace = np.empty(max_iter + loop.MOST_HALVINGS + 2)
+    outcome = loop.VISIT
+    with interruptible():
+        while outcome == loop.VISIT:
+            found = run(x, row_weights, log_weights, asked, nothing)
+            if guard is not None:
+                guarded = of_guard(asked, n_guard, square)
+            if step.has_spread:
+                width = of_width(asked)
+            outcome = loop.proceed(
+                step.bounds, step.moves, scale, settings, n_guard, square, found, guarded, width,
+                memory, places, *held, asked, log_weights, trace,
+            )  # fmt: skip
+    if memory[loop.WRITTEN] == 0:
+        return _failed(params)
+    log_weights = places[0, :k]
+    weights = np.exp(log_weights - log_weights.max())
+    distance = float(memory[loop.DISTANCE])
+    return Climb(
+        {"weights": weights / weights.sum()} | step.named(held[0]),
+        float(memory[loop.LOG_LIKELIHOOD]),
+        float(memory[loop.OBJECTIVE]),
+        trace[: int(memory[loop.WRITTEN])].copy(),
+        int(memory[loop.USED]),
+        distance,
+        outcome == loop.CONVERGED or (outcome == loop.STALLED and distance <= max(tol, 1e-6)),
+        outcome == loop.COLLAPSED,
+        outcome == loop.STALLED,
+    )
+
+
+def _failed(params):
+    """A run that found no likelihood where it began."""
+    return Climb(params, -np.inf, -np.inf, np.array([-np.inf]), 0, np.inf, False, True)
 
 
 # -- in Python -----------------------------------------------------------------------------------------------------------
