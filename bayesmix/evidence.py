@@ -114,7 +114,7 @@ def log_evidence(fit: Fit, *, random_seed=None) -> LogEvidence:
     proposal = _proposal(vectors[:, :half].reshape(-1, n), Symmetry.of(posterior, middle), rng)
     kept = vectors[:, half:]
     ours = kept.reshape(-1, n)
-    theirs = proposal.draw(len(ours), rng)
+    theirs, _ = proposal.draw(len(ours), rng)
     ratios = []
     for places in (ours, theirs):
         log_q = proposal.log_density(places)

@@ -124,7 +124,7 @@ def test_symmetrised_density_is_the_average_over_labellings(component, k):
     symmetry, n = Symmetry.of(posterior, centre), len(centre)
     scales = 0.3 * np.tril(rng.normal(size=(2, n, n)), -1) + np.eye(n)
     proposal = Proposal(symmetry, np.stack([centre, centre + 0.3]), scales, np.log([0.4, 0.6]), 7.0)
-    vectors = proposal.draw(20, rng)
+    vectors, _ = proposal.draw(20, rng)
 
     def unsymmetrised(at):
         parts = [
@@ -151,7 +151,7 @@ def test_symmetrised_density_is_the_same_under_every_labelling():
     centre = posterior.to_vector(bm.em(mixture, THREE, n_init=4, **QUIET).estimates)
     symmetry = Symmetry.of(posterior, centre)
     proposal = Proposal(symmetry, centre[None], 0.5 * np.eye(len(centre))[None], np.zeros(1), 0.0)
-    vectors = proposal.draw(50, np.random.default_rng(0))
+    vectors, _ = proposal.draw(50, np.random.default_rng(0))
     here = proposal.log_density(vectors)
     for order in ([4, 3, 2, 1, 0], [2, 0, 1, 4, 3]):
         np.testing.assert_allclose(proposal.log_density(symmetry.permuted(vectors, np.array(order))), here, rtol=1e-10)
@@ -293,7 +293,7 @@ def test_what_comes_after_a_fit(tmp_path):
 
 @pytest.mark.parametrize("spread", [0.2, 0.5, 0.9])
 def test_no_more_proposals_than_the_draws_need(spread):
-    """Other weights of the same distribution: so many are enough for 95 %, and three fifths of them are not."""
+    """Other weights of the same distribution: so many are enough for 90 %, and three fifths of them are not."""
     rng = np.random.default_rng(1)
     pilot = spread * rng.standard_normal(4000) - 0.5 * spread**2  # logarithms of log-normal weights of mean 1
     draws = 20_000
@@ -302,9 +302,24 @@ def test_no_more_proposals_than_the_draws_need(spread):
         weights = np.exp(spread * rng.standard_normal(n))
         counts = systematic(weights / weights.sum(), draws, rng)
         worth.append(draws / np.sum(counts.astype(float) ** 2))
-    assert (
-        worth[1] < 0.95 < worth[0] + 0.015
-    )  # weights of 4000 and of 20 000 have second moments that differ by so much
+    assert worth[1] < 0.9 < worth[0] + 0.015  # weights of 4000 and of 20 000 have second moments that differ by so much
+
+
+def test_a_proposal_that_learns_needs_fewer(monkeypatch):
+    """Small data whose posterior is skewed: k-hat, number and evidence with and without learning from the first proposals."""
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.normal(-4, 1, 90), rng.normal(0, 1.5, 150), rng.normal(5, 0.8, 60)])
+    mixture, found = bm.Mixture(bm.Normal(), 3), []
+    for known in (laplace_module.KNOWN, np.inf):
+        monkeypatch.setattr(laplace_module, "KNOWN", known)
+        found.append(attributes(bm.laplace(mixture, x, draws=4000, **QUIET)))
+    learnt, plain = found
+    assert (learnt.adapted, plain.adapted) == (1, 0)
+    assert learnt.n_proposals < 0.75 * plain.n_proposals
+    assert learnt.ess_proposals / learnt.n_proposals > plain.ess_proposals / plain.n_proposals
+    assert abs(learnt.log_evidence - plain.log_evidence) < 4 * np.hypot(
+        learnt.log_evidence_error, plain.log_evidence_error
+    )
 
 
 def test_leave_one_out_does_not_weigh_twice(faithful_fit):
@@ -332,7 +347,7 @@ def test_cores_do_not_change_the_numbers(monkeypatch):
     posterior = posterior_of(mixture, mixture.check(FAITHFUL))
     centre = posterior.to_vector(bm.em(mixture, FAITHFUL, n_init=4, **QUIET).estimates)
     around = Proposal(Symmetry.of(posterior, centre), centre[None], 0.1 * np.eye(len(centre))[None], np.zeros(1), 7.0)
-    vectors, found = around.draw(5000, np.random.default_rng(0)), []
+    (vectors, _), found = around.draw(5000, np.random.default_rng(0)), []
     for cores in (1, 3):
         monkeypatch.setattr(batch, "available_cores", lambda cores=cores: cores)
         monkeypatch.setattr(proposal, "available_cores", lambda cores=cores: cores)
@@ -341,6 +356,7 @@ def test_cores_do_not_change_the_numbers(monkeypatch):
 
 
 def test_an_interrupt_keeps_what_there_is(monkeypatch):
+    """The third piece of proposals is cut off; none of the first two was replaced by a better proposal."""
     calls, real = [], laplace_module.log_densities
 
     def interrupted(posterior, vectors):

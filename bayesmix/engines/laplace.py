@@ -1,7 +1,8 @@
 """The posterior by importance sampling from Laplace approximations at its modes, and the evidence with it."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,10 +23,13 @@ from .nuts import modes_of, starting_points
 from .progress import display
 
 DOF = {"student": 7.0, "normal": 0.0}  # at least
+WORTH_LEARNING = 2  # times the proposals there are, and LEAST_PROPOSALS: where more are needed, better ones are learnt
+KNOWN = 15.0  # times n^2: worth of draws from which a covariance matrix of n coordinates is known to 0.02 nats
+DEFENCE = 0.3  # share of the adapted proposal that stays with the Laplace approximations
 LEAST_PROPOSALS = 4000  # k-hat of so many is itself uncertain by about 0.1
 MOST_PER_DRAW = 64  # proposals for each draw that is kept
 MARGIN = 1.02  # more proposals than are thought to be enough
-ENOUGH = 0.95  # of the draws kept, worth of independent ones: then no more proposals are made
+ENOUGH = 0.9  # of the draws kept, worth of independent ones: then no more proposals are made
 LEAST_SHARE = 0.1  # of the proposals to any of J modes, times 1 / J: their evidence is only known roughly yet
 LOW_MARGIN_SHARE = 0.05  # of draws whose labels are a coin toss: from here the message says so
 PIECE = 1000  # proposals between two looks at the clock, and at Ctrl-C
@@ -49,7 +53,9 @@ def laplace(
     In the free coordinates of the parameters the posterior of a well-determined mixture is nearly normal around each of
     its modes. Proposals come from a Student-t (or normal) distribution with the curvature at the mode near EM's optimum,
     or from a mixture of these over all modes whose evidence is within 10 nats. The proposal density q is made symmetric
-    in the labels of the components, so that the weights
+    in the labels of the components. Where many proposals would be needed, the mean and covariance matrix around each mode
+    are learnt from the first thousands: these then take the place of mode and curvature for 70 % of the proposals, and the
+    first ones do not count (adaptive importance sampling: Cappe et al. 2008). The weights
 
     .. math:: w = \frac{p(x, \theta)}{q(\theta)}, \qquad q(\theta) = \frac{1}{K!} \sum_\sigma q_0(\sigma\theta),
 
@@ -72,8 +78,8 @@ def laplace(
     draws : int
         Draws that are kept; at least 100.
     proposal : {"student", "normal"}
-        Student-t with 7 degrees of freedom, or as many as there are coordinates, whose tails cover more; or normal, the
-        Laplace approximation itself.
+        Student-t with 7 degrees of freedom, or as many as there are coordinates, whose tails cover
+        more; or normal, the Laplace approximation itself.
     init : {"em"} or Fit
         Where to look for modes: near EM's optima, or near the estimates of a fit.
     random_seed : int, numpy.random.Generator or None
@@ -88,10 +94,11 @@ def laplace(
         ``log_q`` (symmetrised proposal) and ``log_weight`` (smoothed, 0 for the mean weight) of every draw, ``labels``,
         ``log_likelihood``, ``posterior_predictive``. Attributes ``khat``; ``log_evidence`` in nats, of all labellings, with
         its Monte Carlo standard error ``log_evidence_error``; ``ess``, how many independent draws those kept are worth;
-        ``n_proposals`` and ``ess_proposals``, the same of all proposals; ``seconds``.
+        ``n_proposals`` and ``ess_proposals``, the same of all proposals that count; ``adapted``, how many modes had their
+        mean and covariance matrix learnt, 0 if none; ``seconds``.
 
         Draws are resampled systematically: each proposal is taken ``draws`` times its normalised weight times, rounded
-        up or down (Kitagawa 1996). Proposals are made until those kept are worth 95 % of as many independent draws,
+        up or down (Kitagawa 1996). Proposals are made until those kept are worth 90 % of as many independent draws,
         at most 64 for each draw. A k-hat of 0.7 or more means that no weights can correct the proposal: ``converged``
         is then False, ``verdict`` and ``message`` say so, and draws and evidence are not to be used.
 
@@ -103,6 +110,9 @@ def laplace(
 
     References
     ----------
+    Cappe, O., Douc, R., Guillin, A., Marin, J.-M. and Robert, C. P. (2008). Adaptive importance sampling in general mixture
+    classes. Statistics and Computing 18, 447-459.
+
     Kitagawa, G. (1996). Monte Carlo filter and smoother for non-Gaussian nonlinear state space models. J. Computational
     and Graphical Statistics 5, 1-25.
     """
@@ -143,6 +153,7 @@ def laplace(
         "ess": sample.ess,
         "n_proposals": len(sample.log_p),
         "ess_proposals": sample.ess_proposals,
+        "adapted": sample.adapted,
         "starting_modes": len(modes),
         "interrupted": int(sample.interrupted),
         "seconds": time.perf_counter() - started,
@@ -192,6 +203,8 @@ class Sample:
     khat, log_evidence, log_evidence_error, ess, ess_proposals : float
     interrupted : bool
         Were fewer proposals made than are needed?
+    adapted : int
+        Modes around which the proposal was learnt from earlier ones.
     """
 
     vectors: np.ndarray
@@ -205,34 +218,115 @@ class Sample:
     ess: float
     ess_proposals: float
     interrupted: bool
+    adapted: int = 0
+
+
+@dataclass
+class _Proposals:
+    """Proposals, made piece by piece, with their log densities and the centre that each came from."""
+
+    posterior: Any
+    proposal: Proposal
+    rng: np.random.Generator
+    parts: list = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return PIECE * len(self.parts)
+
+    def more(self, progress=None, task=None) -> None:
+        """Make another piece."""
+        vectors, centres = self.proposal.draw(PIECE, self.rng)
+        self.parts.append(
+            (vectors, log_densities(self.posterior, vectors), self.proposal.log_density(vectors), centres)
+        )
+        if progress is not None:
+            progress.update(task, advance=PIECE, description=f"{len(self)} proposals")
+
+    @property
+    def hopeless(self) -> bool:
+        """Is the density of a proposal not known?"""
+        return bool(self.parts) and bool(np.isnan(self.parts[-1][2]).any())
+
+    @property
+    def columns(self) -> list[np.ndarray]:
+        """All vectors, log p, log q and centres."""
+        return [np.concatenate(column) for column in zip(*self.parts, strict=True)]
 
 
 def sample_by_importance(posterior, proposal: Proposal, draws: int, rng, progress=None) -> Sample:
-    """Make proposals until the draws resampled from them are nearly independent, or until k-hat says it is no use."""
-    parts, interrupted = [], False
+    """Make proposals until the draws resampled from them are nearly independent, or until k-hat says it is no use.
+
+    Where the first of them show that many are needed, and can teach better ones (`adapted`), these take over and the first
+    do not count: a proposal that has seen its draws would bias their weights.
+    """
+    first = made = _Proposals(posterior, proposal, rng)
+    n_adapted, interrupted = 0, False
     wanted, most = LEAST_PROPOSALS, max(LEAST_PROPOSALS, MOST_PER_DRAW * draws)
     task = None if progress is None else progress.add_task("Importance sampling", total=None)
     while True:
         try:
-            while sum(len(part[0]) for part in parts) < wanted and not (parts and np.isnan(parts[-1][2]).any()):
-                vectors = proposal.draw(PIECE, rng)
-                parts.append((vectors, log_densities(posterior, vectors), proposal.log_density(vectors)))
-                if progress is not None:
-                    progress.update(task, advance=PIECE, description=f"{PIECE * len(parts)} proposals")
+            while len(made) < wanted and not made.hopeless:
+                made.more(progress, task)
+                if made is first and len(made) <= LEAST_PROPOSALS:
+                    better, n_adapted = adapted(made, draws)
+                    made = _Proposals(posterior, better, rng) if n_adapted else first
         except KeyboardInterrupt:
-            if not parts:
+            if not len(first):
                 raise
-            interrupted = True
-        vectors, log_p, log_q = (np.concatenate(column) for column in zip(*parts, strict=True))
-        sample = _weigh(vectors, log_p, log_q, draws, rng, interrupted)
+            made, n_adapted, interrupted = (made, n_adapted, True) if len(made) else (first, 0, True)
+        vectors, log_p, log_q, _ = made.columns
+        sample = replace(_weigh(vectors, log_p, log_q, draws, rng, interrupted), adapted=n_adapted)
         hopeless = not sample.khat < GOOD_KHAT
         if interrupted or hopeless or sample.ess >= ENOUGH * draws or wanted == most:
             return sample
         wanted = min(most, max(enough_proposals(sample.log_weights, draws), len(vectors) + PIECE))
 
 
+def adapted(made: _Proposals, draws: int) -> tuple[Proposal, int]:
+    """A proposal that has learnt from others, and how many modes it knows better; the old one where that is not worth it.
+
+    Around each of the old centres whose own proposals are worth ``KNOWN`` times n^2 independent draws, a distribution is
+    added whose mean and covariance matrix are theirs, by importance weights (Cappe et al. 2008, section 4). The old ones
+    keep the share ``DEFENCE``, which bounds the weights.
+    """
+    from scipy.special import logsumexp
+
+    old = made.proposal
+    vectors, log_p, log_q, centre_of = made.columns
+    ratios, n = log_p - log_q, vectors.shape[1]
+    if not np.isfinite(ratios.max()):
+        return old, 0
+    log_weights = ratios - logsumexp(ratios) + np.log(len(ratios))
+    weights = np.exp(log_weights)
+    if enough_proposals(log_weights, draws) <= LEAST_PROPOSALS + WORTH_LEARNING * len(made):
+        return old, 0
+    centres, scales, shares = [], [], []
+    for g in range(len(old.centres)):
+        own = weights * (centre_of == g)
+        total = own.sum()
+        if total**2 <= KNOWN * n**2 * np.sum(own**2):
+            continue
+        mean = own @ vectors / total
+        covariance = np.cov(vectors, rowvar=False, aweights=own, ddof=0)
+        centres.append(mean)
+        scales.append(np.linalg.cholesky(covariance * (1.0 - 2.0 / old.dof if old.dof > 0 else 1.0)))
+        shares.append(total)
+    if not centres:
+        return old, 0
+    better = Proposal(
+        old.symmetry,
+        np.concatenate([old.centres, centres]),
+        np.concatenate([old.scales, scales]),
+        np.concatenate(
+            [np.log(DEFENCE) + old.log_weights, np.log1p(-DEFENCE) + np.log(np.array(shares) / sum(shares))]
+        ),
+        old.dof,
+    )
+    return better, len(centres)
+
+
 def enough_proposals(log_weights: np.ndarray, draws: int) -> int:
-    """How many proposals with such weights give draws that are worth 95 % of as many independent ones.
+    """How many proposals with such weights give draws that are worth 90 % of as many independent ones.
 
     Of M proposals one with weight w, relative to the mean, is taken w draws / M times, rounded up or down.
     """

@@ -19,6 +19,7 @@ from .symmetry import Symmetry
 
 NEGLIGIBLE = 40.0  # nats below the best labelling: K! of them add less than rounding up to K = 10
 MOST_NODES = 20_000  # of the search for one draw and one g; seven components take 13 699, whatever overlaps
+LEAST_PIECE = 250  # draws that are worth a thread of their own
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 _inlined = numba.njit(inline="always", error_model="numpy")
 
@@ -147,8 +148,8 @@ class Proposal:
         object.__setattr__(self, "log_weights", log_weights)
         object.__setattr__(self, "_compiled", (self.centres @ matrix.T, whiteners, constants))
 
-    def draw(self, size: int, rng: np.random.Generator) -> np.ndarray:
-        """Free coordinates (size, n) from the mixture, under the labels that its centres have.
+    def draw(self, size: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Free coordinates (size, n) from the mixture, under the labels that its centres have; and which of these, (size,).
 
         The symmetrised density is theirs too as long as only what is symmetric in the labels is made of them.
         """
@@ -160,7 +161,8 @@ class Proposal:
         vectors = self.centres[which]
         for g in range(len(self.centres)):
             vectors[which == g] += z[which == g] @ self.scales[g].T
-        return vectors[rng.permutation(size)]
+        order = rng.permutation(size)
+        return vectors[order], which[order]
 
     def log_density(self, vectors: np.ndarray) -> np.ndarray:
         """Log of the symmetrised density at free coordinates (draws, n): (draws,), in nats.
@@ -168,7 +170,7 @@ class Proposal:
         NaN where so many labellings overlap (more than seven components) that they cannot all be added up.
         """
         rows, shared = (np.ascontiguousarray(part) for part in self.symmetry.rows(vectors))
-        step = max(1, len(rows) // 16)
+        step = max(LEAST_PIECE, len(rows) // 16)
         pieces = [(rows[i : i + step], shared[i : i + step]) for i in range(0, len(rows), step)]
 
         def run(piece):
