@@ -16,7 +16,7 @@ SAME_DENSITY = {
 ONE_OF_EACH_KIND = ("VEI", "VEE", "EVE", "VEV")
 
 # Of families whose pass is written from their density, which is compared with SciPy's, these stand for all in what has to be
-# compiled by PyTensor or asks most of the M-step.
+# compiled by PyTensor, asks most of the M-step, or takes many runs of EM from the same code.
 REPRESENTATIVE = (
     "StudentT", "Gamma", "Exponential", "NegativeBinomial", "ZeroInflatedPoisson", "Beta", "VonMises", "Laplace", "Truncated",
 )  # fmt: skip
@@ -24,6 +24,7 @@ OF_REPRESENTATIVES = {
     "both_faces_of_the_model_agree", "log_density_is_pymcs", "pymc_draws_have_scipys_cdf", "numpy_and_pytensor_agree",
     "m_step_on_given_responsibilities_beats_its_neighbours", "em_ends_where_nothing_nearby_is_higher",
     "default_priors_generate_plausible_data", "start_values_give_the_parameters_back",
+    "a_component_of_weight_zero_is_not_there", "permutations_change_nothing", "row_weights_are_repeated_rows",
 }  # fmt: skip
 
 
