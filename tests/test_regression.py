@@ -66,6 +66,15 @@ def _near_start(likelihood, seed=0):
     return start + 0.2 * likelihood.coordinate_scale(start) * rng.standard_normal(len(start))
 
 
+# Passes are written from densities, and each is compiled: without further parameters, with one whose derivative does not
+# change with the predictor, with one and with two where it does. The others are among the slow tests.
+COMPILED = ("Normal", "Poisson", "NegativeBinomial", "SkewNormal")
+
+
+def _families(names, quick):
+    return [pytest.param(name, marks=() if name in quick else pytest.mark.slow) for name in names]
+
+
 # -- somebody else's answers -----------------------------------------------------------------------------------------------
 CASES = {
     "npreg_gaussian": (bm.Normal(), "yn ~ x + I(x**2)", "npreg.csv"),
@@ -153,7 +162,7 @@ GLMS = {
 }
 
 
-@pytest.mark.parametrize("name", GLMS)
+@pytest.mark.parametrize("name", _families(GLMS, ("Poisson", "Binomial", "NegativeBinomial", "Gamma")))
 def test_one_component_is_the_generalised_linear_model_that_scipy_maximises(name):
     frame = FRAME.assign(y=RESPONSES[name])
     fit = bm.em(bm.Mixture(bm.Regression(_family(name), "y ~ x + g"), 1), frame, guard=None, **FITTED)
@@ -171,7 +180,38 @@ def test_one_component_is_the_generalised_linear_model_that_scipy_maximises(name
 
 
 # -- the pass --------------------------------------------------------------------------------------------------------------
+SCIPYS = {
+    "Normal": lambda eta, p: stats.norm(eta, p["sigma"]),
+    "StudentT": lambda eta, p: stats.t(p["nu"], eta, p["sigma"]),
+    "Logistic": lambda eta, p: stats.logistic(eta, p["s"]),
+    "Gumbel": lambda eta, p: stats.gumbel_r(eta, p["beta"]),
+    "SkewNormal": lambda eta, p: stats.skewnorm(p["alpha"], eta, p["sigma"]),
+    "LogNormal": lambda eta, p: stats.lognorm(p["sigma"], scale=np.exp(eta)),
+    "Poisson": lambda eta, p: stats.poisson(np.exp(eta)),
+    "NegativeBinomial": lambda eta, p: stats.nbinom(p["alpha"], p["alpha"] / (p["alpha"] + np.exp(eta))),
+    "Wald": lambda eta, p: stats.invgauss(np.exp(eta) / p["lam"], scale=p["lam"]),
+    "Gamma": lambda eta, p: stats.gamma(p["alpha"], scale=np.exp(eta) / p["alpha"]),
+    "Exponential": lambda eta, p: stats.expon(scale=np.exp(eta)),
+    "Weibull": lambda eta, p: stats.weibull_min(p["alpha"], scale=np.exp(eta)),
+    "HalfNormal": lambda eta, p: stats.halfnorm(scale=np.exp(eta)),
+    "Bernoulli": lambda eta, p: stats.bernoulli(1 / (1 + np.exp(-eta))),
+    "Binomial": lambda eta, p: stats.binom(8, 1 / (1 + np.exp(-eta))),
+    "Geometric": lambda eta, p: stats.geom(1 / (1 + np.exp(eta))),
+}
+
+
 @pytest.mark.parametrize("name", LINKS)
+def test_the_density_is_scipys(name):
+    likelihood = _likelihood(name, "y ~ x + g")
+    own = likelihood.from_vector(_near_start(likelihood))
+    del own["weights"]
+    y, design = likelihood.data.values[:, :1], likelihood.data.values[:, 1:]
+    law = SCIPYS[name](design @ own["coef"].T, own)
+    expected = getattr(law, "logpdf", getattr(law, "logpmf", None))(y)
+    assert_allclose(likelihood.component.log_density(likelihood.data.values, own), expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", _families(LINKS, COMPILED))
 def test_the_pass_is_the_formula_and_its_gradient_the_slope(name):
     for common in ((), ("g",)):
         likelihood = _likelihood(name, common=common)
