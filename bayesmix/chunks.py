@@ -214,6 +214,17 @@ class MappedFile(Source):
                 _read_into(file, part)
                 yield part.reshape(rows, self.n_features)
 
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Some rows, copied from the file."""
+        if self._offset is None:
+            part = np.array(self._rows[start:stop])
+            return _matrix(part[:, 0]) if self.names else part
+        part = np.empty((stop - start, self.n_features), dtype=self._rows.dtype)
+        with open(os.fspath(self._rows.filename), "rb", buffering=0) as file:
+            file.seek(self._offset + start * self._rows.strides[0])
+            _read_into(file, part.reshape(-1))
+        return part
+
     def _reads_the_same(self) -> bool:
         """Does the file still hold what is mapped? It may have been replaced by another of the same name."""
         n = min(self.n_obs, 16)

@@ -78,14 +78,20 @@ class ChunksHere(Source):
         self.n_features, self.names = n_features, names
         graph = ensure_dict(parts[0].__dask_graph__()) if parts else {}
         self._parts = [(cull(graph, [part.key])[0], part.key) for part in parts]
-        self.n_obs = sum(len(block) for block in self.blocks()) if sizes is None else sum(sizes)
+        self.sizes = [len(self.chunk(i)) for i in range(len(self._parts))] if sizes is None else sizes
+        self.n_obs = sum(self.sizes)
 
     def blocks(self):
         """One chunk after another."""
+        for i in range(len(self._parts)):
+            yield _matrix(self.chunk(i))
+
+    def chunk(self, i: int) -> Any:
+        """One chunk, as Dask has it."""
         from dask.local import get_sync
 
-        for graph, key in self._parts:
-            yield _matrix(get_sync(graph, [key])[0])
+        graph, key = self._parts[i]
+        return get_sync(graph, [key])[0]
 
 
 class ChunksOnWorkers(Source):
@@ -107,8 +113,12 @@ class ChunksOnWorkers(Source):
 
     def blocks(self):
         """Chunks brought here one after another: for what cannot be done where they are."""
-        for chunk in self._chunks:
-            yield _matrix(self._client.gather(chunk))
+        for i in range(len(self._chunks)):
+            yield _matrix(self.chunk(i))
+
+    def chunk(self, i: int) -> Any:
+        """One chunk, brought here as Dask has it."""
+        return self._client.gather(self._chunks[i])
 
     def weigh(self, weights):
         """Give each row a weight, which travels once, to where the row is."""

@@ -13,6 +13,7 @@ from ..whole_numbers import is_whole
 from .engines import map_estimate
 from .fit import row_labels
 from .specification import MDN
+from .tables import take_rows
 
 COVERAGE = 0.9  # probability of the interval whose coverage is counted
 
@@ -151,19 +152,3 @@ def _tables(scores, labels):
             "mean": own.mean(),
         } | {key: float(np.mean(one[key])) for key in ("crps", "coverage") if key in one}
     return pd.DataFrame(rows).T.sort_values("elpd", ascending=False), pointwise
-
-
-def take_rows(table, rows: np.ndarray):
-    """Some rows of covariates or responses, of the same kind as all of them."""
-    if hasattr(table, "iloc"):
-        return table.iloc[rows]
-    if hasattr(table, "dims"):  # xarray
-        first = next(iter(table.data_vars.values())) if hasattr(table, "data_vars") else table
-        return table.isel({first.dims[0]: rows})
-    if isinstance(table, dict):
-        return {name: take_rows(column, rows) for name, column in table.items()}
-    if hasattr(table, "columns"):  # polars
-        return table[rows]
-    if isinstance(table, np.ma.MaskedArray):
-        return table[rows]
-    return np.asarray(table)[rows]

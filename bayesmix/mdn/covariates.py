@@ -71,19 +71,9 @@ class Covariates:
     @classmethod
     def learn(cls, x) -> "Covariates":
         """From the rows that a network is fitted to."""
-        table, named, n = _table(x)
-        learnt = []
-        for name, values in table.items():
-            if _is_number(values):
-                numbers = _numbers(values, name)
-                seen = numbers[~np.isnan(numbers)]
-                if not seen.size:
-                    raise ValueError(f"covariate {name!r} is missing in all {n} rows; leave it out.")
-                sd = float(seen.std())
-                learnt.append(Numeric(name, float(seen.mean()), sd if sd > 0.0 else 1.0, seen.size < numbers.size))
-            else:
-                learnt.append(Categories(name, tuple(sorted(set(_words(values))))))
-        return cls(tuple(learnt), named)
+        learner = Learner()
+        learner.see(x)
+        return learner.learnt()
 
     @property
     def n_columns(self) -> int:
@@ -129,6 +119,55 @@ class Covariates:
             own = {name: value for name, value in one.items() if name != "is"}
             columns.append(Numeric(**own) if one["is"] == "Numeric" else Categories(own["name"], tuple(own["levels"])))
         return cls(tuple(columns), plain["named"])
+
+
+class Learner:
+    """What covariates are, from pieces of their rows."""
+
+    def __init__(self):
+        self.named, self.n = False, 0
+        self._numbers: dict = {}  # by name: cells seen, their mean and sum of squares about it
+        self._levels: dict = {}
+
+    def see(self, x) -> None:
+        """Take note of a piece."""
+        table, self.named, n = _table(x)
+        if self.n and list(table) != self._names:
+            raise ValueError(
+                f"the columns of covariates are {', '.join(map(repr, list(table)[:12]))} in the rows from {self.n} on, but "
+                f"{', '.join(map(repr, self._names[:12]))} before."
+            )
+        self._names = list(table)
+        for name, values in table.items():
+            seen, mean, square = self._numbers.get(name, (0, 0.0, 0.0))
+            if name not in self._levels and _is_number(values):
+                numbers = _numbers(values, name)
+                known = numbers[~np.isnan(numbers)]
+                if known.size:
+                    share, gap = known.size / (seen + known.size), float(known.mean()) - mean
+                    square += known.size * float(known.var()) + seen * share * gap * gap  # Chan, Golub & LeVeque 1983
+                    mean += share * gap
+                self._numbers[name] = seen + known.size, mean, square
+                continue
+            if seen:
+                raise ValueError(f"covariate {name!r} is a column of numbers, but not in the rows from {self.n} on.")
+            gaps = {MISSING} if name in self._numbers else set()
+            self._levels[name] = self._levels.get(name, gaps) | set(_words(values))
+        self.n += n
+
+    def learnt(self) -> Covariates:
+        """How all rows are read."""
+        columns: list = []
+        for name in self._names:
+            if name in self._levels:
+                columns.append(Categories(name, tuple(sorted(self._levels[name]))))
+                continue
+            seen, mean, square = self._numbers[name]
+            if not seen:
+                raise ValueError(f"covariate {name!r} is missing in all {self.n} rows; leave it out.")
+            sd = float(np.sqrt(square / seen))
+            columns.append(Numeric(name, mean, sd if sd > 0.0 else 1.0, seen < self.n))
+        return Covariates(tuple(columns), self.named)
 
 
 def _table(x) -> tuple[dict, bool, int]:

@@ -1,6 +1,5 @@
 """Fitting a mixture density network: a point estimate, or a variational posterior over its weights."""
 
-import json
 import time
 from numbers import Real
 
@@ -10,10 +9,9 @@ import xarray as xr
 from ..engines.interrupts import finishing
 from ..engines.progress import display
 from ..whole_numbers import is_whole
-from .feed import InMemory
 from .fit import MDNFit
-from .problem import Model
-from .resuming import GROUP, Run, fingerprint
+from .resuming import GROUP, Run
+from .rows import rows_of
 from .specification import MDN
 from .training import Plan, Problem, Trained, epochs_for, train
 
@@ -53,9 +51,10 @@ def map_estimate(
     mdn : MDN
         The specification.
     X : array_like, data frame or xarray object
-        Covariates (obs, covariate): numbers, or categories as text; missing cells are taken for values of their own.
+        Covariates (obs, covariate): numbers, or categories as text; missing cells are taken for values of their own. Those
+        that are not in memory (`numpy.memmap`, Dask, objects that yield blocks, as for `bayesmix.em`) are read in pieces.
     y : array_like, data frame or xarray object
-        Responses (obs,) or (obs, response).
+        Responses (obs,) or (obs, response), in memory or not.
     members : int
         Networks of the ensemble: their densities are averaged (Lakshminarayanan, Pritzel & Blundell 2017). Three predict
         better than one on every data set of the benchmarks.
@@ -110,15 +109,13 @@ def map_estimate(
     if method not in ("point", "lastlayer-laplace"):
         raise ValueError(f'method={method!r} but it must be "point" or "lastlayer-laplace".')
     began = (time.perf_counter(), time.process_time())
-    model, inputs, data = Model.learn(mdn, X, y)
+    rows = rows_of(mdn, X, y)
     settings = {"members": members, "restarts": restarts, "batch_size": batch_size, "epochs": epochs}
     settings |= {"early_stopping": bool(early_stopping), "method": method, "draws": draws}
-    seen = fingerprint(inputs, data.values, json.dumps(model.covariates.to_dict()))
-    run = Run.begin("map_estimate", mdn, seen, settings, random_seed, store, resume)
-    rng = run.rng
-    problem = model.problem(inputs, data.values, training=True)
+    run = Run.begin("map_estimate", mdn, rows.digest, settings, random_seed, store, resume)
+    rng, problem = run.rng, rows.problem
     n = members * restarts
-    feed = InMemory.split(problem, n, HELD_OUT, rng) if early_stopping else InMemory.all_rows(problem, n)
+    feed = rows.split(n, HELD_OUT, rng) if early_stopping else rows.feed(n)
     plan = Plan(
         np.zeros(problem.layout.n_weights, dtype=bool),
         np.ones(n),
@@ -139,7 +136,7 @@ def map_estimate(
         "batch_size": batch_size,
         "early_stopping": int(early_stopping),
     }
-    return _finished(run, trained, model, inputs, X, data, weights, kept, attrs | _ending(trained, began, message))
+    return _finished(run, trained, rows, weights, kept, attrs | _ending(trained, began, message))
 
 
 def advi_mdn(
@@ -195,20 +192,18 @@ def advi_mdn(
     ):
         raise ValueError(f'temperature={temperature!r} but it must be a positive number or "auto".')
     began = (time.perf_counter(), time.process_time())
-    model, inputs, data = Model.learn(mdn, X, y)
+    rows = rows_of(mdn, X, y)
     settings = {"method": method, "draws": draws, "batch_size": batch_size, "temperature": temperature}
     settings |= {"members": members, "restarts": restarts, "epochs": epochs}
-    seen = fingerprint(inputs, data.values, json.dumps(model.covariates.to_dict()))
-    run = Run.begin("advi", mdn, seen, settings, random_seed, store, resume)
-    rng = run.rng
-    problem = model.problem(inputs, data.values, training=True)
+    run = Run.begin("advi", mdn, rows.digest, settings, random_seed, store, resume)
+    rng, problem = run.rng, rows.problem
     random = np.ones(problem.layout.n_weights, dtype=bool)
     if method == "lastlayer":
         random[: -problem.layout.sizes[-1] * (problem.layout.sizes[-2] + 1)] = False
     attrs = {"engine": "advi", "method": method, "batch_size": batch_size}
     with display(progressbar) as progress:
         if auto and not run.scores:
-            plan, trained, scores = _judge_temperatures(problem, random, batch_size, epochs, run, progress)
+            plan, trained, scores = _judge_temperatures(rows, random, batch_size, epochs, run, progress)
             temperature = max(scores, key=lambda t: scores[t])
             if trained.interrupted:
                 kept = np.flatnonzero(plan.strength == temperature)
@@ -217,15 +212,15 @@ def advi_mdn(
                     "of the rows."
                 )
                 attrs |= {"temperature": float(temperature)} | _ending(trained, began, message)
-                return _finished(run, trained, model, inputs, X, data, trained.draws(draws, rng)[kept], kept, attrs)
+                return _finished(run, trained, rows, trained.draws(draws, rng)[kept], kept, attrs)
             run.scores = scores
         temperature = max(run.scores, key=lambda t: run.scores[t]) if auto else temperature
         n = members * restarts
-        feed = InMemory.all_rows(problem, n)
+        feed = rows.feed(n)
         plan = Plan(random, np.full(n, float(temperature)), batch_size, epochs or epochs_for(feed.n_rows, batch_size))
         trained = _trained(run, "weights", feed, plan, progress, "fitting")
     objective = np.mean(trained.objective[-max(1, len(trained.objective) // 10) :], axis=0)
-    objective = objective - float(temperature) * divergence(problem, trained) / problem.n_obs
+    objective = objective - float(temperature) * divergence(problem, trained) / rows.n_obs
     kept = _best(objective, members)
     weights = trained.draws(draws, rng)[kept]
     attrs |= {"temperature": float(temperature)}
@@ -233,7 +228,7 @@ def advi_mdn(
     message = _message(trained, plan, False) + (
         "" if temperature == 1.0 else f" The objective at temperature {temperature:g} is no bound on the evidence."
     )
-    return _finished(run, trained, model, inputs, X, data, weights, kept, attrs | _ending(trained, began, message))
+    return _finished(run, trained, rows, weights, kept, attrs | _ending(trained, began, message))
 
 
 def _trained(run, phase, feed, plan, progress, label) -> Trained:
@@ -245,10 +240,13 @@ def _trained(run, phase, feed, plan, progress, label) -> Trained:
     return trained
 
 
-def _finished(run, trained, model, inputs, X, data, weights, kept, attrs) -> MDNFit:
+def _finished(run, trained, rows, weights, kept, attrs) -> MDNFit:
     """Make the fit; of an interrupted run with what it goes on from."""
     with finishing("the network is put together"):
-        fit = MDNFit.assemble(model, inputs, X, data, weights, _history(trained, kept), attrs)
+        inputs, X, data = rows.kept
+        fit = MDNFit.assemble(
+            rows.model, inputs, X, data, weights, _history(trained, kept), attrs | {"n_rows": rows.n_obs}
+        )
         if trained.interrupted:
             state, about = run.remains()
             fit.tree[GROUP] = xr.DataTree(state)
@@ -264,9 +262,9 @@ def divergence(problem: Problem, trained: Trained) -> np.ndarray:
     return (random + 0.5 * (trained.mean / scale) ** 2).sum(axis=1)
 
 
-def _judge_temperatures(problem, random, batch_size, epochs, run, progress):
+def _judge_temperatures(rows, random, batch_size, epochs, run, progress):
     """Networks at all temperatures, how they were trained, and their mean held-out log density, nats per row."""
-    feed = InMemory.split(problem, TRIALS, HELD_OUT, run.rng, len(TEMPERATURES))
+    feed = rows.split(TRIALS, HELD_OUT, run.rng, len(TEMPERATURES))
     strength = np.repeat(TEMPERATURES, TRIALS)
     plan = Plan(random, strength, batch_size, epochs or epochs_for(feed.n_rows, batch_size))
     trained = _trained(run, "temperature", feed, plan, progress, "choosing the temperature")

@@ -1,6 +1,7 @@
 """What a fitted mixture density network offers: predictions for new covariates, with their uncertainty split in two."""
 
-import json
+import functools
+import inspect
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ..arrays import Data, as_data, namespace
 from ..components import Component
 from ..prediction import log_mean_exp
 from ..randomness import generator
-from .covariates import Covariates
+from .pieces import Pieces
 from .predictive import Predictive
 from .problem import Model, check_rows
 from .specification import MDN
@@ -21,11 +22,33 @@ CELLS = 2_000_000  # draws x rows x components x outputs worked on at once
 POINTWISE_CELLS = 20_000_000  # draws x rows up to which the log-likelihood of the fitted rows is kept
 
 
+def in_pieces(method):
+    """Let a method of rows take those that are not in memory: piece by piece, its results put together."""
+    takes_y = "y" in inspect.signature(method).parameters
+
+    @functools.wraps(method)
+    def of_pieces(self, X, *given, **named):
+        y = named.pop("y", None) if "y" in named else given[0] if takes_y and given else None
+        rest = given[1:] if takes_y and given else given
+        pieces = Pieces.of(X, y if takes_y else None)
+        if pieces is None:
+            return method(self, X, *((y,) if takes_y else ()), *rest, **named)
+        parts = []
+        for start, table, data in pieces:
+            found = method(self, table, *((data.values,) if takes_y else ()), *rest, **named)
+            parts.append(found.assign_coords(obs=np.arange(start, start + found.sizes["obs"])))
+        return xr.concat(parts, dim="obs")
+
+    return of_pieces
+
+
 class MDNFit:
     """A fitted network: made by `bayesmix.map_estimate` and `bayesmix.advi`.
 
     Predictions average the density over the draws of the weights and the members of the ensemble, never the weights
-    themselves. Covariates are handed in as for the fit, matched by name where there are names.
+    themselves. Covariates are handed in as for the fit, matched by name where there are names. Rows that are not in memory
+    (`numpy.memmap`, Dask) are read in pieces by `logpdf`, `cdf`, `pit`, `crps`, `quantile`, `interval`, `mean` and `var`. A fit of
+    such rows keeps none of them.
 
     Attributes
     ----------
@@ -41,33 +64,27 @@ class MDNFit:
 
     # -- making ------------------------------------------------------------------------------------------------------------
     @classmethod
-    def assemble(cls, model: Model, inputs, X, data: Data, weights: np.ndarray, history: dict, attrs: dict) -> "MDNFit":
-        """From weights (member, draw, weight) and what is known of the run."""
+    def assemble(
+        cls, model: Model, inputs, X, data: Data | None, weights: np.ndarray, history: dict, attrs
+    ) -> "MDNFit":
+        """From weights (member, draw, weight) and what is known of the run; of rows that are not in memory none are kept."""
         chain, draw = np.arange(weights.shape[0]), np.arange(weights.shape[1])
         posterior = xr.Dataset({"network": (("chain", "draw", "weight"), weights)}, {"chain": chain, "draw": draw})
-        obs = {"obs": row_labels(X, data.n_obs)}
-        y = data.values[:, 0] if data.n_features == 1 else data.values
-        dims = ("obs",) if data.n_features == 1 else ("obs", "feature")
-        coords = obs if data.n_features == 1 else obs | {"feature": np.array(data.feature)}
-        groups = {
-            "posterior": posterior,
-            "observed_data": xr.Dataset({"y": (dims, y)}, coords),
-            "constant_data": xr.Dataset({"inputs": (("obs", "input"), inputs)}, obs),
-        }
+        groups, obs = {"posterior": posterior}, {}
+        if data is not None:
+            obs = {"obs": row_labels(X, data.n_obs)}
+            y = data.values[:, 0] if data.n_features == 1 else data.values
+            dims = ("obs",) if data.n_features == 1 else ("obs", "feature")
+            coords = obs if data.n_features == 1 else obs | {"feature": np.array(data.feature)}
+            groups["observed_data"] = xr.Dataset({"y": (dims, y)}, coords)
+            groups["constant_data"] = xr.Dataset({"inputs": (("obs", "input"), inputs)}, obs)
         if history:
             groups["training"] = xr.Dataset(
                 {name: (("epoch", "chain"), value) for name, value in history.items()}, {"chain": chain}
             )
-        about = {
-            "mdn": json.dumps(model.mdn.to_dict()),
-            "covariates": json.dumps(model.covariates.to_dict()),
-            "feature_names": json.dumps(list(model.feature)),
-            "named_features": int(model.named),
-            "floor": model.floor.tolist(),
-        }
-        fit = cls(model, xr.DataTree.from_dict({name: group for name, group in groups.items()}))
-        fit.tree.attrs = about | attrs
-        if weights.shape[0] * weights.shape[1] * data.n_obs <= POINTWISE_CELLS:
+        fit = cls(model, xr.DataTree.from_dict(groups))
+        fit.tree.attrs = model.to_attrs() | attrs
+        if data is not None and weights.shape[0] * weights.shape[1] * data.n_obs <= POINTWISE_CELLS:
             value = fit._log_densities(inputs, data.values).reshape(*weights.shape[:2], data.n_obs)
             pointwise = xr.Dataset({"y": (("chain", "draw", "obs"), value)}, {"chain": chain, "draw": draw} | obs)
             fit.tree["log_likelihood"] = xr.DataTree(pointwise)
@@ -76,12 +93,7 @@ class MDNFit:
     @classmethod
     def from_tree(cls, tree: xr.DataTree) -> "MDNFit":
         """The fit that a tree was saved from."""
-        mdn = MDN.from_dict(json.loads(tree.attrs["mdn"]))
-        covariates = Covariates.from_dict(json.loads(tree.attrs["covariates"]))
-        feature, named = tuple(json.loads(tree.attrs["feature_names"])), bool(tree.attrs["named_features"])
-        y = tree["observed_data"].dataset["y"]
-        data = Data(np.ascontiguousarray(y.values.reshape(len(y), -1)), feature, named, y["obs"].values)
-        return cls(Model.of(mdn, covariates, data), tree)
+        return cls(Model.from_attrs(tree.attrs), tree)
 
     # -- what was found ----------------------------------------------------------------------------------------------------
     @property
@@ -137,6 +149,7 @@ class MDNFit:
         return "\n".join(lines)
 
     # -- densities ---------------------------------------------------------------------------------------------------------
+    @in_pieces
     def logpdf(self, X, y) -> xr.DataArray:
         """Log density of responses given covariates, in nats, averaged over draws and members: (obs,).
 
@@ -162,6 +175,7 @@ class MDNFit:
         every = [problem.log_likelihood(one[None], rows)[0] for one in self.weights]
         return np.array(every)
 
+    @in_pieces
     def cdf(self, X, y) -> xr.DataArray:
         """Probability of a response <= y given covariates, (obs,), averaged over draws and members; of one response."""
         self._needs_one("cdf")
@@ -174,9 +188,14 @@ class MDNFit:
         Of counts and categories a point drawn between the cdf below and at the response (Czado, Gneiting & Held 2009).
         """
         self._needs_one("pit")
-        values, rng = self._responses(X, y), generator(random_seed)
+        return self._pit(X, y, generator(random_seed))
+
+    @in_pieces
+    def _pit(self, X, y, rng):
+        values = self._responses(X, y)
         return self._over_rows(X, lambda mixture, rows: mixture.pit(values[rows, 0], rng))
 
+    @in_pieces
     def crps(self, X, y) -> xr.DataArray:
         r"""Continuous ranked probability score of each row, in units of the response; smaller is better.
 
@@ -187,6 +206,7 @@ class MDNFit:
         return self._over_rows(X, lambda mixture, rows: mixture.crps(values[rows, 0]))
 
     # -- predictions -------------------------------------------------------------------------------------------------------
+    @in_pieces
     def quantile(self, X, q) -> xr.DataArray:
         """Quantiles of the response given covariates: (quantile, obs) or (quantile, obs, feature), no axis for one q.
 
@@ -213,12 +233,14 @@ class MDNFit:
         parts = {name: found.isel(quantile=i, drop=True) for i, name in enumerate(("lower", "upper"))}
         return xr.Dataset(parts, attrs={"probability": probability})
 
+    @in_pieces
     def mean(self, X) -> xr.DataArray:
         """Mean of the response given covariates, (obs[, feature])."""
         return self._over_rows(
             X, lambda mixture, rows: self._squeezed(mixture.means_and_variances()[0].mean(axis=0)), self._response_dims
         )
 
+    @in_pieces
     def var(self, X) -> xr.Dataset:
         """Variance of the response given covariates, split by the law of total variance.
 

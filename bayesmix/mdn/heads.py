@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import components
 from ..arrays import Data, namespace
 from ..components import Categorical, Component, MvNormal, Product
 from ..expressions import column, constant, parameter
@@ -99,11 +100,11 @@ class Numbers(Head):
     ]  # of each parameter: "location", "number", "positive", "width", "precision", "between", "known"
 
     @classmethod
-    def of(cls, component: Component, data: Data, floor: np.ndarray) -> "Numbers":
+    def of(cls, component: Component, data: Data, floor: np.ndarray, moments) -> "Numbers":
         """The head whose zero outputs are one component for all of the data."""
         center, scale = 0.0, 1.0
         if any(_is_location(p) for p in component.parameters) and getattr(component, "support", lambda: REAL)() == REAL:
-            center, scale = float(data.values.mean()), _sd(data.values[:, 0])
+            center, scale = (float(one[0]) for one in moments)
             data = replace(data, values=rounded((data.values - center) / scale))
         whole = component.initial_params(data, 1)
         kinds, settings = [], [center, scale, floor[0]]
@@ -236,13 +237,13 @@ class Vector(Head):
     full: bool
 
     @classmethod
-    def of(cls, component: MvNormal, data: Data, floor: np.ndarray) -> "Vector":
+    def of(cls, component: MvNormal, floor: np.ndarray, moments) -> "Vector":
         """The head whose zero outputs are independent columns with the means and variances of the data."""
         if component.covariance not in ("full", "diag"):
             raise ValueError(
                 f'the covariance of {component} is not one that a network can give; take covariance="full" or "diag".'
             )
-        settings = np.concatenate([data.values.mean(axis=0), [_sd(column) for column in data.values.T], floor])
+        settings = np.concatenate([*moments, floor])
         return cls(component, settings, component.covariance == "full")
 
     @property
@@ -320,11 +321,12 @@ class Parts(Head):
     heads: tuple[Head, ...]
 
     @classmethod
-    def of(cls, component: Product, data: Data, floor: np.ndarray) -> "Parts":
+    def of(cls, component: Product, data: Data, floor: np.ndarray, moments) -> "Parts":
         """The heads of the parts of a product."""
         component = component.resolved(data)
         parts = zip(component._with_data(data), component._slices, strict=True)
-        return cls(component, tuple(head_of(part.component, own, floor[at]) for (part, own), at in parts))
+        every = ((part.component, own, floor[at], tuple(m[at] for m in moments)) for (part, own), at in parts)
+        return cls(component, tuple(head_of(*one) for one in every))
 
     @property
     def n_outputs(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -366,12 +368,17 @@ class Parts(Head):
         return np.concatenate([head.start(y[:, own], quantile) for own, head in each])
 
 
-def head_of(component: Component, data: Data, floor: np.ndarray) -> Head:
-    """The head of a family for these data; `floor` (column,) keeps widths from zero, in units of those of all of the data."""
+def head_of(component: Component, data: Data, floor: np.ndarray, moments=None) -> Head:
+    """The head of a family for these data; `floor` (column,) keeps widths from zero, in units of those of all of the data.
+
+    Data may be a sample, `moments` then the means and standard deviations (column,) of all rows.
+    """
+    if moments is None:
+        moments = np.array([c.mean() for c in data.values.T]), np.array([_sd(c) for c in data.values.T])
     if isinstance(component, MvNormal):
-        return Vector.of(component, data, floor)
+        return Vector.of(component, floor, moments)
     if isinstance(component, Product):
-        return Parts.of(component, data, floor)
+        return Parts.of(component, data, floor, moments)
     if isinstance(component, Categorical):
         return Simplex.of(component, data)
     if component.multivariate or any(p.event_dims for p in component.parameters):
@@ -379,7 +386,28 @@ def head_of(component: Component, data: Data, floor: np.ndarray) -> Head:
             f"{component} cannot be the component of a network; take a family of one column, bm.MvNormal(), or a bm.Product "
             "of such."
         )
-    return Numbers.of(component, data, floor)
+    return Numbers.of(component, data, floor, moments)
+
+
+def to_plain(head: Head) -> dict:
+    """Write a head as nested dicts, lists and numbers, for JSON."""
+    found: dict = {"is": type(head).__name__, "component": components.to_plain(head.component)}
+    if isinstance(head, Parts):
+        return found | {"heads": [to_plain(one) for one in head.heads]}
+    found["settings"] = head.settings.tolist()
+    more = {"kinds": list(head.kinds)} if isinstance(head, Numbers) else {}
+    return found | ({"full": bool(head.full)} if isinstance(head, Vector) else more)
+
+
+def from_plain(plain: dict) -> Head:
+    """Inverse of `to_plain`."""
+    component: Any = components.from_plain(plain["component"])
+    if plain["is"] == "Parts":
+        return Parts(component, tuple(from_plain(one) for one in plain["heads"]))
+    settings = np.array(plain["settings"], dtype=float)
+    if plain["is"] == "Numbers":
+        return Numbers(component, settings, tuple(plain["kinds"]))
+    return Simplex(component, settings) if plain["is"] == "Simplex" else Vector(component, settings, plain["full"])
 
 
 def rowwise_of(heads: tuple[Head, ...], n_columns: int) -> tuple[Rowwise, np.ndarray]:

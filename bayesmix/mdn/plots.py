@@ -91,6 +91,8 @@ def _along(fit, x) -> tuple[Any, np.ndarray, Any]:
         )
     column = columns[0]
     if x is None:
+        if "constant_data" not in fit.tree.children:
+            raise ValueError("the fit keeps no rows, as they were not in memory: give some, fit.plot(X, y).")
         values = fit.tree["constant_data"].dataset["inputs"].values[:, 0] * column.sd + column.mean
     else:
         values = np.asarray(x[column.name] if fit.model.covariates.named and hasattr(x, "columns") else x, dtype=float)
@@ -104,6 +106,8 @@ def _rows(fit, x, y):
         column = fit.model.covariates.columns[0]
         named = fit.model.covariates.named and hasattr(x, "columns")
         return np.ravel(np.asarray(x[column.name] if named else x)), np.ravel(np.asarray(y))
+    if "constant_data" not in fit.tree.children:
+        return None, None
     column = fit.model.covariates.columns[0]
     inputs = fit.tree["constant_data"].dataset["inputs"].values[:, 0]
     return inputs * column.sd + column.mean, fit.tree["observed_data"].dataset["y"].values

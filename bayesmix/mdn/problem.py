@@ -1,12 +1,14 @@
 """From a specification, covariates and responses to what is trained."""
 
+import json
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays import Data, as_data
+from ..likelihood.rowwise import Rowwise
 from .covariates import Covariates
-from .heads import Head, encoded, head_of, rounded, rowwise_of, standard_settings
+from .heads import Head, encoded, from_plain, head_of, rounded, rowwise_of, standard_settings, to_plain
 from .network import Layout
 from .specification import MDN
 from .training import Problem
@@ -48,18 +50,41 @@ class Model:
         covariates = Covariates.learn(x)
         inputs = covariates.encode(x)
         check_rows(len(inputs), data.n_obs)
+        return cls.of(mdn, covariates, data), inputs, data
+
+    @classmethod
+    def of(cls, mdn: MDN, covariates: Covariates, data: Data, moments=None) -> "Model":
+        """The model of responses, which are checked.
+
+        Responses may be a sample, `moments` then the means and standard deviations (response,) of all rows.
+        """
         if data.n_obs < 2:
             raise ValueError(f"a network needs rows to learn from, but there is {data.n_obs}.")
         for family in mdn.families:
             family.check_data(family.arrange(data), 1)
-        return cls.of(mdn, covariates, data), inputs, data
+        floor = least_widths(data.values) if isinstance(mdn.floor, str) else np.full(data.n_features, mdn.floor)
+        heads = tuple(head_of(family, data, floor, moments) for family in mdn.families)
+        return cls(mdn, covariates, heads, data.feature, data.named, floor)
+
+    def to_attrs(self) -> dict:
+        """Write as attributes of a tree."""
+        return {
+            "mdn": json.dumps(self.mdn.to_dict()),
+            "covariates": json.dumps(self.covariates.to_dict()),
+            "heads": json.dumps([to_plain(head) for head in self.heads]),
+            "feature_names": json.dumps(list(self.feature)),
+            "named_features": int(self.named),
+            "floor": self.floor.tolist(),
+        }
 
     @classmethod
-    def of(cls, mdn: MDN, covariates: Covariates, data: Data) -> "Model":
-        """The model of responses that are known to suit it."""
-        floor = least_widths(data.values) if isinstance(mdn.floor, str) else np.full(data.n_features, mdn.floor)
-        heads = tuple(head_of(family, data, floor) for family in mdn.families)
-        return cls(mdn, covariates, heads, data.feature, data.named, floor)
+    def from_attrs(cls, attrs) -> "Model":
+        """Inverse of `to_attrs`."""
+        mdn = MDN.from_dict(json.loads(attrs["mdn"]))
+        covariates = Covariates.from_dict(json.loads(attrs["covariates"]))
+        heads = tuple(from_plain(plain) for plain in json.loads(attrs["heads"]))
+        feature, named = tuple(json.loads(attrs["feature_names"])), bool(attrs["named_features"])
+        return cls(mdn, covariates, heads, feature, named, np.atleast_1d(attrs["floor"]).astype(float))
 
     @property
     def layout(self) -> Layout:
@@ -90,15 +115,23 @@ class Model:
     def problem(self, inputs: np.ndarray, y: np.ndarray, training: bool = False) -> Problem:
         """What is evaluated on inputs (obs, input) and responses (obs, column), or, rounded, trained."""
         rowwise, settings = rowwise_of(self.heads, y.shape[1])
-        z, left_out = encoded(self.heads, y), 0.0
+        left_out, offsets = 0.0, np.empty((0, 0))
         if training:
             settings, left_out = standard_settings(self.heads)
-            inputs, z = rounded(inputs), rounded(z) if not self.discrete else z
-        layout, kinds = self.layout, self.mdn.kinds
-        offsets = self._offsets(z, y.shape[1]) if training else np.empty((0, 0))
+            offsets = self._offsets(self._encoded(y, training), y.shape[1])
+        inputs, columns = self.prepared(rowwise, inputs, y, training)
+        layout = self.layout
         scale = np.full(layout.n_weights, self.mdn.prior_scale)
         layout.views(scale)[-1][1][:] *= OUTER
-        return Problem(inputs, rowwise.prepare(z), layout, rowwise, kinds, settings, offsets, scale, left_out)
+        return Problem(inputs, columns, layout, rowwise, self.mdn.kinds, settings, offsets, scale, left_out)
+
+    def prepared(self, rowwise: Rowwise, inputs: np.ndarray, y: np.ndarray, training: bool) -> tuple:
+        """Inputs (obs, input) and columns (column, obs) as a problem has them."""
+        return rounded(inputs) if training else inputs, rowwise.prepare(self._encoded(y, training))
+
+    def _encoded(self, y, training):
+        z = encoded(self.heads, y)
+        return rounded(z) if training and not self.discrete else z
 
 
 def check_rows(n_covariates: int, n_responses: int) -> None:

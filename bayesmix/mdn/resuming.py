@@ -1,6 +1,5 @@
 """Runs of training that go on where they ended: what was asked, how far it came, and both in a folder while it runs."""
 
-import hashlib
 import json
 import os
 import time
@@ -177,14 +176,6 @@ class Run:
             variables[name] = (dims[: value.ndim], value)
         about = {"run": json.dumps(self.record), "phase": self.phase, "scores": json.dumps(self.scores)}
         return xr.Dataset(variables), about
-
-
-def fingerprint(inputs: np.ndarray, y: np.ndarray, about: str) -> str:
-    """Tell whether data are the same: a digest of encoded covariates, responses, and how the former were read."""
-    digest = hashlib.sha256(about.encode())
-    for array in (inputs, y):
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()
 
 
 def _state_of(rng: np.random.Generator) -> dict:

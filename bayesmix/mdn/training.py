@@ -376,7 +376,8 @@ class Steps:
 
     def _step(self, problem: Problem, rows, state: State, rate, rng):
         mean, rho, moments = state.mean, state.rho, state.moments
-        variance, noise, space, arguments = self.variance, self.noise, self.space, problem.layout.arguments
+        variance, noise, arguments = self.variance, self.noise, problem.layout.arguments
+        space = self.space
         gather(problem.x, problem.y, rows, space.activations, self.y)
         if rho.size:
             squared_softplus(rho, self.plan.random, variance)
@@ -387,7 +388,7 @@ class Steps:
         likelihood = problem.rowwise.functions.log_likelihood
         likelihood(self.y, outputs, problem.kinds, problem.settings, self.value, gradient)
         gradient *= -1.0 / self.batch
-        backward(mean, variance, noise, arguments, *space, gradient, self.d_mean, self.d_variance)
+        backward(mean, variance, noise, arguments, *space, gradient, self.d_mean, self.d_variance)  # pyright: ignore
         penalty(mean, rho, problem.scale, self.strength, self.d_mean, self.d_variance, variance)
         adam(mean, self.d_mean, moments[0], moments[1], state.step, rate, LARGEST_GRADIENT)
         if rho.size:

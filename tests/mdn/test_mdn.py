@@ -331,7 +331,7 @@ def test_folds_are_a_loop_by_hand():
     "kind", [list, pd.Series, lambda a: xr.DataArray(a, dims="obs"), lambda a: {"x": a}, np.ma.asarray], ids=str
 )
 def test_rows_of_any_table_are_taken(kind):
-    from bayesmix.mdn.comparison import take_rows
+    from bayesmix.mdn.tables import take_rows
 
     found = take_rows(kind(np.arange(5.0)), np.array([3, 1]))
     assert list(np.asarray(found["x"] if isinstance(found, dict) else found)) == [3.0, 1.0]
