@@ -104,7 +104,7 @@ class Product(Component):
         return [labels.index(c) for c in wanted]
 
     @cached_property
-    def _slices(self) -> list[slice]:
+    def slices(self) -> list[slice]:
         """The columns of each part."""
         stops = np.cumsum([0, *(1 if part.columns is None else len(part.columns) for part in self.parts)]).tolist()
         return [slice(i, j) for i, j in zip(stops, stops[1:], strict=False)]
@@ -112,15 +112,15 @@ class Product(Component):
     @cached_property
     def _reads(self) -> list:
         """The columns that each part is given: its own, and those that it conditions on."""
-        n = self._slices[-1].stop
+        n = self.slices[-1].stop
         behind = [[n + self.given.index(name) for name in part.component.given] for part in self.parts]
-        pairs = zip(self._slices, behind, strict=True)
+        pairs = zip(self.slices, behind, strict=True)
         return [[*range(own.start, own.stop), *places] if places else own for own, places in pairs]
 
-    def _with_data(self, data: Data):
+    def with_data(self, data: Data):
         """Every part with its data."""
         found = []
-        for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True):
+        for part, own, reads in zip(self.parts, self.slices, self._reads, strict=True):
             values = np.ascontiguousarray(data.values[:, reads])
             found.append((part, replace(data, values=values, feature=data.feature[own], given=part.component.given)))
         return found
@@ -128,7 +128,7 @@ class Product(Component):
     def _with_columns(self, x, params: dict):
         """Every part with its columns (..., obs, own) of x (..., obs, feature), and its parameters."""
         return [
-            (part, x[..., reads], self._own(part, params)) for part, reads in zip(self.parts, self._reads, strict=True)
+            (part, x[..., reads], self.own(part, params)) for part, reads in zip(self.parts, self._reads, strict=True)
         ]
 
     @cached_property
@@ -138,16 +138,16 @@ class Product(Component):
             part.name: [(p.name, f"{part.name}_{p.name}") for p in part.component.parameters] for part in self.parts
         }
 
-    def _own(self, part: Part, params: dict) -> dict:
+    def own(self, part: Part, params: dict) -> dict:
         """A part's parameters by its own names."""
         return {own: params[full] for own, full in self._names[part.name]}
 
     def _named(self, part: Part, own: dict) -> dict:
         return {f"{part.name}_{name}": value for name, value in own.items()}
 
-    def _each(self, params: dict):
+    def each(self, params: dict):
         """Every part with its parameters."""
-        return [(part, self._own(part, params)) for part in self.parts]
+        return [(part, self.own(part, params)) for part in self.parts]
 
     @cached_property
     def joined(self) -> Joined:
@@ -160,14 +160,14 @@ class Product(Component):
         return self._joined(True)
 
     def _joined(self, missing):
-        pairs = zip(self.parts, self._slices, strict=True)
+        pairs = zip(self.parts, self.slices, strict=True)
         return Joined(tuple(segment_of(part.component, own.stop - own.start, missing) for part, own in pairs))
 
     @cached_property
     def _guard_shapes(self) -> list[tuple]:
         """Shape of the second statistics of each part's guard; () for those that cannot collapse."""
         shapes = []
-        for part, own in zip(self.parts, self._slices, strict=True):
+        for part, own in zip(self.parts, self.slices, strict=True):
             component, d = part.component, own.stop - own.start
             if component.numeric:
                 shapes.append((1,) if component.formula.spreads[0] is not None else ())
@@ -212,12 +212,12 @@ class Product(Component):
 
     def is_discrete(self, feature):
         """Is this column discrete?"""
-        part, _ = self._of_feature(feature)
+        part, _ = self.of_feature(feature)
         return part.component.discrete
 
-    def _of_feature(self, feature):
+    def of_feature(self, feature):
         """The part of a column, and which of the part's columns it is."""
-        for part, own in zip(self.parts, self._slices, strict=True):
+        for part, own in zip(self.parts, self.slices, strict=True):
             if own.start <= feature < own.stop:
                 return part, feature - own.start
         raise IndexError(f"there is no column {feature}.")
@@ -231,12 +231,12 @@ class Product(Component):
         """What each part leaves to its columns, stated."""
         if not hasattr(data, "values"):  # not in memory
             data = Data(np.stack([data.low, data.high]), data.feature, data.named, np.arange(2))
-        made = [replace(part, component=part.component.resolved(own.observed())) for part, own in self._with_data(data)]
+        made = [replace(part, component=part.component.resolved(own.observed())) for part, own in self.with_data(data)]
         return self if tuple(made) == self.parts else Product.of(tuple(made))
 
     def check_data(self, data, n_components):
         """What each part asks of its columns."""
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             try:
                 part.component.check_data(own.observed(), n_components)
             except ValueError as error:
@@ -244,24 +244,24 @@ class Product(Component):
 
     def check_priors(self, data):
         """What the priors of each part ask of its columns."""
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             part.component.check_priors(own)
 
     def check_parameters(self, params, n_components):
         """What each part asks of its parameters."""
         checked = {}
-        for part, own in self._each(params):
+        for part, own in self.each(params):
             checked |= self._named(part, part.component.check_parameters(own, n_components))
         return checked
 
     def n_features_of(self, params):
         """Number of columns."""
-        return self._slices[-1].stop
+        return self.slices[-1].stop
 
     def coords(self, data):
         """Coordinates of the parts' own dims: ``size_feature`` holds the columns of part ``size``."""
         found = {"feature": np.array(data.feature)}
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             found |= {f"{part.name}_{dim}": value for dim, value in part.component.coords(own).items()}
         return found
 
@@ -280,7 +280,7 @@ class Product(Component):
     def observed_log_density(self, x, missing, params):
         """Sum over the parts of the log densities of what is there."""
         total = 0.0
-        for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True):
+        for part, own, reads in zip(self.parts, self.slices, self._reads, strict=True):
             theirs = {p.name: params[f"{part.name}_{p.name}"] for p in part.component.parameters}
             total = total + part.component.observed_log_density(x[:, reads], missing[:, own], theirs)
         return total
@@ -288,8 +288,8 @@ class Product(Component):
     def missing_moments(self, x, gone, params):
         """Those of the parts with missing cells, side by side."""
         found = [
-            part.component.missing_moments(x[:, reads], gone[own], self._own(part, params))
-            for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True)
+            part.component.missing_moments(x[:, reads], gone[own], self.own(part, params))
+            for part, own, reads in zip(self.parts, self.slices, self._reads, strict=True)
             if gone[own].any()
         ]
         return tuple(np.concatenate(pieces, axis=-1) for pieces in zip(*found, strict=True))
@@ -297,15 +297,15 @@ class Product(Component):
     def sample_missing(self, x, gone, params, labels, rng):
         """Draws of the parts with missing cells, side by side."""
         found = [
-            part.component.sample_missing(x[:, reads], gone[own], self._own(part, params), labels, rng)
-            for part, own, reads in zip(self.parts, self._slices, self._reads, strict=True)
+            part.component.sample_missing(x[:, reads], gone[own], self.own(part, params), labels, rng)
+            for part, own, reads in zip(self.parts, self.slices, self._reads, strict=True)
             if gone[own].any()
         ]
         return np.concatenate(found, axis=-1)
 
     def marginal(self, kept, params):
         """Those of the parts that have a column left."""
-        return self._of_parts(params, {j: None for j in range(self._slices[-1].stop) if j not in kept})
+        return self._of_parts(params, {j: None for j in range(self.slices[-1].stop) if j not in kept})
 
     def conditional(self, given, params):
         """Those of the parts that have a column left: values given in other parts say nothing about them."""
@@ -314,7 +314,7 @@ class Product(Component):
     def _of_parts(self, params, dropped):
         """Parts without the columns at these places, given their values where they have one; a part by itself if it is one."""
         found = []
-        for (part, theirs), own in zip(self._each(params), self._slices, strict=True):
+        for (part, theirs), own in zip(self.each(params), self.slices, strict=True):
             gone = {j - own.start: value for j, value in dropped.items() if own.start <= j < own.stop}
             kept = tuple(j for j in range(own.stop - own.start) if j not in gone)
             if not kept:
@@ -337,9 +337,7 @@ class Product(Component):
 
     def sample(self, params, rng, given=None):
         """Each part's columns, one row per row of the parameters."""
-        columns = [
-            part.component.sample_rows(own, rng, self._given_of(part, given)) for part, own in self._each(params)
-        ]
+        columns = [part.component.sample_rows(own, rng, self._given_of(part, given)) for part, own in self.each(params)]
         return np.concatenate(columns, axis=1)
 
     def _given_of(self, part, given):
@@ -349,12 +347,12 @@ class Product(Component):
 
     def marginal_quantile(self, q, params):
         """Quantiles of the parts, column by column."""
-        return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self._each(params)], axis=-1)
+        return np.concatenate([part.component.marginal_quantile(q, own) for part, own in self.each(params)], axis=-1)
 
     def marginal_cdf(self, x, params, feature):
         """That of the part that the column belongs to."""
-        part, at = self._of_feature(feature)
-        return part.component.marginal_cdf(x, self._own(part, params), at)
+        part, at = self.of_feature(feature)
+        return part.component.marginal_cdf(x, self.own(part, params), at)
 
     # -- the pass ------------------------------------------------------------------------------------------------------
     def rows(self, data):
@@ -364,12 +362,12 @@ class Product(Component):
         """
         columns, base = [], 0.0
         correlated = [
-            own for part, own in zip(self.parts, self._slices, strict=True) if part.component.kernel.endswith("full")
+            own for part, own in zip(self.parts, self.slices, strict=True) if part.component.kernel.endswith("full")
         ]
         if data.missing and correlated:
             gone = np.concatenate([np.isnan(data.values[:, own]) for own in correlated], axis=1)
             data = data.take(np.lexsort(gone.T))
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             if part.component.kernel == "linear":
                 columns.append(_statistics_of_seen(part.component, own))
                 base += part.component.rows(own.observed()).log_base_measure
@@ -388,7 +386,7 @@ class Product(Component):
 
     def linear_parts(self, n_features):
         """Those of the parts."""
-        pairs = zip(self.parts, self._slices, strict=True)
+        pairs = zip(self.parts, self.slices, strict=True)
         return np.concatenate([part.component.linear_parts(own.stop - own.start) for part, own in pairs])
 
     def kernel_for(self, missing):
@@ -402,7 +400,7 @@ class Product(Component):
 
     def kernel_arguments(self, params):
         """The parts' a and b, flat behind one another."""
-        pairs = [part.component.kernel_arguments(own) for part, own in self._each(params)]
+        pairs = [part.component.kernel_arguments(own) for part, own in self.each(params)]
         return tuple(self.joined.flat(name, [pair[i] for pair in pairs]) for i, name in enumerate("ab"))
 
     def _statistics(self, statistics):
@@ -418,7 +416,7 @@ class Product(Component):
     def initial_params(self, data, n_components):
         """Those of each part."""
         params = {}
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             params |= self._named(part, part.component.initial_params(own.observed(), n_components))
         return params
 
@@ -426,14 +424,14 @@ class Product(Component):
         """The M-step of each part; one Newton step for those whose M-step is numeric."""
         new = {}
         guards, parts = self._guards(guard), self._statistics(statistics)
-        for (part, own), g, s in zip(self._each(params), guards, parts, strict=True):
+        for (part, own), g, s in zip(self.each(params), guards, parts, strict=True):
             new |= self._named(part, part.component.m_step(own, s, g))
         return new
 
     def maximise_given(self, data, responsibilities, guard=None):
         """That of each part."""
         params = {}
-        for (part, own), g in zip(self._with_data(data), self._guards(guard), strict=True):
+        for (part, own), g in zip(self.with_data(data), self._guards(guard), strict=True):
             seen = responsibilities[own.informative] if own.missing else responsibilities
             params |= self._named(part, part.component.maximise_given(own.observed(), seen, g))
         return params
@@ -443,7 +441,7 @@ class Product(Component):
         weights = {"weights": params["weights"]}
         return [
             params | self._named(part, {name: there[name] for name in own})
-            for part, own in self._each(params)
+            for part, own in self.each(params)
             for there in part.component.beside_saddle(own | weights)
         ]
 
@@ -454,13 +452,13 @@ class Product(Component):
 
     def guard(self, data, strength):
         """Those of the parts that can collapse."""
-        guards = [part.component.guard(own.observed(), strength) for part, own in self._with_data(data)]
+        guards = [part.component.guard(own.observed(), strength) for part, own in self.with_data(data)]
         return join_guards(guards, self._guard_shapes)
 
     def guard_around(self, params, strength):
         """Those of the parts that can collapse."""
         guards = []
-        for (part, own), shape in zip(self._each(params), self._guard_shapes, strict=True):
+        for (part, own), shape in zip(self.each(params), self._guard_shapes, strict=True):
             own = own | {"weights": params["weights"]}
             guards.append(part.component.guard_around(own, strength) if shape else None)
         found = join_guards(guards, self._guard_shapes)
@@ -474,13 +472,13 @@ class Product(Component):
 
     def guard_value(self, params, guard):
         """Sum of the parts' guards."""
-        pairs = zip(self._each(params), self._guards(guard), strict=True)
+        pairs = zip(self.each(params), self._guards(guard), strict=True)
         return sum(part.component.guard_value(own, g) for (part, own), g in pairs if g is not None)
 
     def guard_score(self, params, guard):
         """The parts' gradients; none for those that have no guard."""
         found = []
-        for (part, own), g in zip(self._each(params), self._guards(guard), strict=True):
+        for (part, own), g in zip(self.each(params), self._guards(guard), strict=True):
             a, b = part.component.kernel_arguments(own)
             found.append((np.zeros_like(a), np.zeros_like(b)) if g is None else part.component.guard_score(own, g))
         return tuple(self.joined.flat(name, [pair[i] for pair in found]) for i, name in enumerate("ab"))
@@ -490,29 +488,29 @@ class Product(Component):
         return np.min(self._thinness(params, data), axis=0)
 
     def _thinness(self, params, data):
-        own_data: list = [None] * len(self.parts) if data is None else [own for _, own in self._with_data(data)]
+        own_data: list = [None] * len(self.parts) if data is None else [own for _, own in self.with_data(data)]
         return [
             part.component.collapsed(own | {"weights": params["weights"]}, d)
-            for (part, own), d in zip(self._each(params), own_data, strict=True)
+            for (part, own), d in zip(self.each(params), own_data, strict=True)
         ]
 
     def thin_direction(self, params, k):
         """That of the part which is thinnest, zero in the other columns."""
         thinness = self._thinness(params, None)
         which = int(np.argmin([one[k] for one in thinness]))
-        part, own = self._each(params)[which]
+        part, own = self.each(params)[which]
         inside = part.component.thin_direction(own | {"weights": params["weights"]}, k)
         if inside is None:
             return None
-        direction = np.zeros(self._slices[-1].stop)
-        direction[self._slices[which]] = inside
+        direction = np.zeros(self.slices[-1].stop)
+        direction[self.slices[which]] = inside
         return direction
 
     # -- free coordinates: those of the parts, behind one another --------------------------------------------------------
     def _sizes(self, n_components):
         return [
             part.component.n_free(n_components, own.stop - own.start)
-            for part, own in zip(self.parts, self._slices, strict=True)
+            for part, own in zip(self.parts, self.slices, strict=True)
         ]
 
     def n_free(self, n_components, n_features):
@@ -521,13 +519,13 @@ class Product(Component):
 
     def to_vector(self, params):
         """Coordinates of each part."""
-        return np.concatenate([part.component.to_vector(own) for part, own in self._each(params)])
+        return np.concatenate([part.component.to_vector(own) for part, own in self.each(params)])
 
     def from_vector(self, vector, n_components, n_features):
         """Parameters of each part."""
         params, stops = {}, np.cumsum(self._sizes(n_components))[:-1]
         pieces = np.split(np.asarray(vector), stops, axis=-1)
-        for part, own, piece in zip(self.parts, self._slices, pieces, strict=True):
+        for part, own, piece in zip(self.parts, self.slices, pieces, strict=True):
             found = part.component.from_vector(piece, n_components, own.stop - own.start)
             params |= self._named(part, found)
         return params
@@ -535,7 +533,7 @@ class Product(Component):
     def _of_arguments(self, params, d_a, d_b):
         """Each part with its parameters and its gradients in a and b."""
         pieces = zip(self.joined.split("a", d_a), self.joined.split("b", d_b), strict=True)
-        return [(part, own, *pair) for (part, own), pair in zip(self._each(params), pieces, strict=True)]
+        return [(part, own, *pair) for (part, own), pair in zip(self.each(params), pieces, strict=True)]
 
     def vector_gradient(self, params, d_a, d_b):
         """Gradient of each part."""
@@ -572,7 +570,7 @@ class Product(Component):
         k = len(next(iter(params.values())))
         sizes = self._sizes(k)
         before, jacobian = 0, {}
-        for (part, own), size in zip(self._each(params), sizes, strict=True):
+        for (part, own), size in zip(self.each(params), sizes, strict=True):
             for name, value in part.component.vector_jacobian(own).items():
                 around = [(0, 0)] * (value.ndim - 1) + [(before, sum(sizes) - before - size)]
                 jacobian[f"{part.name}_{name}"] = np.pad(value, around)
@@ -581,13 +579,13 @@ class Product(Component):
 
     def coordinate_scale(self, params):
         """Scales of each part."""
-        return np.concatenate([part.component.coordinate_scale(own) for part, own in self._each(params)])
+        return np.concatenate([part.component.coordinate_scale(own) for part, own in self.each(params)])
 
     # -- priors and PyMC -------------------------------------------------------------------------------------------------
     def default_priors(self, data, n_components):
         """Those in force for each part: its defaults, or what was given with it."""
         chosen, notes = {}, {}
-        for part, own in self._with_data(data):
+        for part, own in self.with_data(data):
             priors = part.component.priors(own, n_components)
             chosen |= {f"{part.name}_{name}": prior for name, prior in priors.items()}
             notes |= {f"{part.name}_{name}": note for name, note in priors.notes.items()}
@@ -608,7 +606,7 @@ class Product(Component):
 
         pt: Any = pytensor.tensor
         params, pieces = {}, []
-        for part, own in zip(self.parts, self._slices, strict=True):
+        for part, own in zip(self.parts, self.slices, strict=True):
             begin = f"{part.name}_"
             theirs = {name.removeprefix(begin): p for name, p in priors.items() if name.startswith(begin)}
             with prefix(begin):
@@ -623,7 +621,7 @@ class Product(Component):
         import pytensor.tensor as pt
 
         columns = []
-        for part, own in self._each(params):
+        for part, own in self.each(params):
             on = {"given": self._given_of(part, given)} if part.component.given else {}
             value: Any = part.component.pymc_dist(own, **on)
             columns.append(value if part.component.multivariate else value[..., None])

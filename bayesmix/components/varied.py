@@ -814,7 +814,7 @@ def _joined_of(component, n_features: int, missing: bool) -> Joined:
 def _parts(component, data: Data):
     """The parts of a product with their data; another family is its own part."""
     if isinstance(component, Product):
-        return [(part.component, own) for part, own in component._with_data(data)]
+        return [(part.component, own) for part, own in component.with_data(data)]
     return [(component, data)]
 
 

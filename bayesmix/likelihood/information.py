@@ -212,7 +212,7 @@ class _Product:
     def __init__(self, component, params, a, b, second):
         self.component, joined = component, component.joined
         split = zip(*(joined.split(n, v) for n, v in (("a", a), ("b", b), ("second", second))), strict=True)
-        pairs = zip(component._each(params), split, strict=True)
+        pairs = zip(component.each(params), split, strict=True)
         self.views = [_view_of(part.component, own, *pieces) for (part, own), pieces in pairs]
         self.columns = [own["x"] for own in joined.slices]
         stops = np.cumsum([1, *(view.size - 1 for view in self.views)]).tolist()

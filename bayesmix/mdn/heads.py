@@ -324,7 +324,7 @@ class Parts(Head):
     def of(cls, component: Product, data: Data, floor: np.ndarray, moments) -> "Parts":
         """The heads of the parts of a product."""
         component = component.resolved(data)
-        parts = zip(component._with_data(data), component._slices, strict=True)
+        parts = zip(component.with_data(data), component.slices, strict=True)
         every = ((part.component, own, floor[at], tuple(m[at] for m in moments)) for (part, own), at in parts)
         return cls(component, tuple(head_of(*one) for one in every))
 
@@ -340,12 +340,12 @@ class Parts(Head):
 
     def encode(self, y):
         """Those of the parts."""
-        each = zip(self.component._slices, self.heads, strict=True)
+        each = zip(self.component.slices, self.heads, strict=True)
         return np.concatenate([head.encode(y[:, own]) for own, head in each], axis=1)
 
     def _each(self, u, settings):
         at, begin = 0, 0
-        for part, own, head in zip(self.component.parts, self.component._slices, self.heads, strict=True):
+        for part, own, head in zip(self.component.parts, self.component.slices, self.heads, strict=True):
             n, s = head.n_outputs, len(head.settings)
             yield part, own, head, u[at : at + n], settings[begin : begin + s]
             at, begin = at + n, begin + s
@@ -364,7 +364,7 @@ class Parts(Head):
 
     def start(self, y, quantile):
         """Those of the parts."""
-        each = zip(self.component._slices, self.heads, strict=True)
+        each = zip(self.component.slices, self.heads, strict=True)
         return np.concatenate([head.start(y[:, own], quantile) for own, head in each])
 
 

@@ -245,7 +245,7 @@ def _moments(family, params):
     if isinstance(family, MvNormal):
         return params["mu"], np.diagonal(params["cov"], axis1=-2, axis2=-1)
     if isinstance(family, Product):
-        each = [_moments(part.component, own) for part, own in family._each(params)]
+        each = [_moments(part.component, own) for part, own in family.each(params)]
         return tuple(np.concatenate(one, axis=-1) for one in zip(*each, strict=True))
     mean, variance = family.mean_and_variance(params)
     return np.asarray(mean)[..., None], np.asarray(variance)[..., None]
@@ -256,6 +256,6 @@ def _marginal(family, params, j):
     if isinstance(family, MvNormal):
         return Normal(), {"mu": params["mu"][..., j], "sigma": np.sqrt(params["cov"][..., j, j])}
     if isinstance(family, Product):
-        part, at = family._of_feature(j)
-        return _marginal(part.component, family._own(part, params), at)
+        part, at = family.of_feature(j)
+        return _marginal(part.component, family.own(part, params), at)
     return family, params
