@@ -62,6 +62,11 @@ def test_a_network_without_slopes_is_the_plain_mixture(component, y):
     params = {name: value.values for name, value in found.items()}
     plain = bm.Fit.from_parameters(bm.Mixture(component, n_components=3), y, **params)
     np.testing.assert_allclose(fit.logpdf(x, y), plain.logpdf(y), rtol=1e-10, atol=1e-10)
+    columns = y.shape[1] if np.ndim(y) == 2 else 1
+    expected = plain.quantile([0.1, 0.9]).values.reshape(2, columns)
+    np.testing.assert_allclose(fit.quantile(x[:2], [0.1, 0.9]).values[:, 1].reshape(2, columns), expected, rtol=1e-10)
+    if columns == 1:
+        np.testing.assert_allclose(fit.cdf(x, y), plain.cdf(y), rtol=1e-10)
 
 
 # -- laws of probability ----------------------------------------------------------------------------------------------------
