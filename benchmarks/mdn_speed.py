@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import bayesmix as bm
+from bayesmix.mdn.feed import InMemory
 from bayesmix.mdn.problem import Model
 from bayesmix.mdn.training import Plan, train
 
@@ -90,7 +91,7 @@ def ours(x, y, hidden, batch, random):
         epochs = -(-n // (len(x) // batch))
         plan = Plan(free, np.ones(1), batch, epochs)
         began = time.process_time()
-        train(problem, plan, np.arange(len(x))[None], None, np.random.default_rng(0))
+        train(InMemory.all_rows(problem, 1), plan, np.random.default_rng(0))
         return (time.process_time() - began) / (epochs * (len(x) // batch))
 
     return steps
