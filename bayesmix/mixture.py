@@ -127,7 +127,7 @@ class Mixture:
         -------
         ndarray of int (cluster,)
         """
-        return exchangeable(self.component, self.n_components, self.weights.known, data)
+        return exchangeable(self.component, self.n_components, data, self.weights.known)
 
     @property
     def stated_n_components(self) -> int | None:

@@ -70,7 +70,7 @@ def same_units(one: Units | None, other: Units | None) -> bool:
     return np.array_equal(one.group, other.group) and np.array_equal(one.known, other.known)
 
 
-def exchangeable(component, n_components: int, known_weights=None, data: Data | None = None) -> np.ndarray:
+def exchangeable(component, n_components: int, data: Data | None = None, known_weights=None) -> np.ndarray:
     """Which components may change places: (cluster,) of whole numbers, those of the same number.
 
     As the family has it, but for those with different known weights, and those that rows of the data are known to come from.

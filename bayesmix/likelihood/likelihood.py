@@ -129,7 +129,7 @@ class Likelihood:
 
     def exchangeable(self) -> np.ndarray:
         """Which components may change places, (cluster,) of whole numbers; see `bayesmix.units.exchangeable`."""
-        return exchangeable(self.component, self.n_components, self.known_weights, self.data)
+        return exchangeable(self.component, self.n_components, self.data, self.known_weights)
 
     def assigned(self, responsibilities: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Responsibilities to start from, (obs, cluster), of a partition whose classes have no order.
