@@ -41,7 +41,7 @@ from .telescope import (
     log_sticks,
 )
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel and telescope: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel and telescope: Numba's cache on disk looks at this file only
 SCALE, FACTOR, RATE = range(3)
 SINGLY = 4  # repetitions of a row up to which each is drawn by itself; above, numbers by component are drawn
 TINY = 1e-290  # least rate: of a Gamma prior with a small shape, draws can be zero in floating point

@@ -28,7 +28,7 @@ import numpy as np
 from ..components.base import RATE
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 STEPS = {"diag": 0, "spherical": 1, "full": 2, "tied": 3, "linear": 4}
 DIAG, SPHERICAL, FULL, TIED, LINEAR = range(5)
 

@@ -16,7 +16,7 @@ import numpy as np
 from .kernel import _FAST, HALF_LOG_2PI, diagonal_score, full_score
 from .student import _covariances
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)
 
 

@@ -23,6 +23,7 @@ import functools
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from abc import ABC, abstractmethod
@@ -299,7 +300,7 @@ import math
 import numba
 import numpy as np
 
-from bayesmix.likelihood.kernel import BLOCK, softmax_block
+from bayesmix.likelihood.kernel import BLOCK, load_block, softmax_block
 from bayesmix.likelihood.special import bessel_ratio, digamma, log_i0e, log_ndtr, trigamma
 from bayesmix.likelihood.special import gammainc_bend, gammainc_slope, log_gammainc
 from bayesmix.likelihood.special import gammaincc_bend, gammaincc_slope, log_gammaincc
@@ -425,6 +426,19 @@ class _Block:
         return "\n".join(words)
 
 
+_AT_ROW = re.compile(r"\bx\[start \+ i, ([^\[\]]+)\]")
+_ROWS = re.compile(r"^( +)rows = min\(BLOCK, n_obs - start\)\n", re.M)
+
+
+def in_lines(source: str) -> str:
+    """The source of a pass, made to read the columns of a block from lines that lie one behind the other."""
+    source = source.replace(
+        "    log_likelihood = 0.0\n", "    block = np.empty((x.shape[1], BLOCK))\n    log_likelihood = 0.0\n", 1
+    )
+    source = _ROWS.sub(r"\g<0>\1load_block(x, start, rows, block)\n", source)
+    return _AT_ROW.sub(r"block[\1, i]", source)
+
+
 def _module(formula: Formula) -> str:
     kinds = [_Kind(formula, which) for which in range(len(formula.densities))]
     p = formula.n_parameters
@@ -436,12 +450,16 @@ def _module(formula: Formula) -> str:
     in_block = {"density": _Block(kinds, lambda kind: kind.densities("joint[k, i]", "weight"))}
     symmetric = _SYMMETRIC.format(p=p)
     sums = [_Block(kinds, lambda kind, order=order: kind.sums(order, "joint[k, i]")) for order in (1, 2)]
+    every = zip(
+        ("first", "second"), ("(n_components, 0, 0)", f"(n_components, {p}, {p})"), sums, ("", symmetric), strict=True
+    )
+    passes = (
+        _PASS.format(name=name, shape=shape, sums=own, symmetric=closing, **shared, **in_block)
+        for name, shape, own, closing in every
+    )
     parts = [
         _HEAD.format(version=f"{kernel.VERSION}.{special.VERSION}", kinds=formula.kinds or (0,)),
-        _PASS.format(name="first", shape="(n_components, 0, 0)", sums=sums[0], symmetric="", **shared, **in_block),
-        _PASS.format(
-            name="second", shape=f"(n_components, {p}, {p})", sums=sums[1], symmetric=symmetric, **shared, **in_block
-        ),
+        *map(in_lines, passes),
         _COMPLETE.format(
             density=_Block(kinds, lambda kind: kind.densities("joint[i]", "0.0")),
             sums=_Block(kinds, lambda kind: kind.sums(2, "responsibilities[i, k]")),

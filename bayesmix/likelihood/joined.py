@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from . import ascent, heavy_tails, kernel, patterns, special
-from .generate import _HEAD, Formula, Written, _Kind
+from .generate import _HEAD, Formula, Written, _Kind, in_lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ def module_of(lines: Lines, sizes: dict[str, int], kinds: tuple[int, ...] = (0,)
         else ""
     )
     first, second = (
-        _PASS.format(name=name, sums=_indented(sums, 3), **words)
+        in_lines(_PASS.format(name=name, sums=_indented(sums, 3), **words))
         for name, sums in zip(("first", "second"), lines.sums, strict=True)
     )
     second = second.replace("    return log_likelihood, n", f"{closing}\n    return log_likelihood, n")

@@ -39,7 +39,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-VERSION = 5  # raise with every change here, and with it the number in each file that compiles these functions in
+VERSION = 6  # raise with every change here, and with it the number in each file that compiles these functions in
 BLOCK = 128  # rows per block: what a block needs stays in the first- and second-level cache
 HALF_LOG_2PI = 0.5 * math.log(2.0 * math.pi)
 
@@ -66,24 +66,23 @@ def _float_from_bits(typing_context, bits):
 def _exp_nonpositive(x):
     """exp(x) for x <= 0, in a form that LLVM vectorises: x = m log 2 + r, a polynomial in r, and 2^m from bits.
 
-    The Taylor polynomial of degree 13 on |r| <= log(2)/2 is exact to rounding. Below -708, where exp(x) is less than
-    about 3e-308, the value is 0: nothing becomes denormal, and a weight of zero stays zero.
+    The polynomial is 1 + r + r^2 q(r), q of degree 9 interpolating at the Chebyshev nodes: on |r| <= log(2)/2 it is exp(r)
+    to 1.6e-17 of it, and at 0 exactly 1. Below -708, where exp(x) is less than about 3e-308, the value is 0: nothing becomes
+    denormal, and a weight of zero stays zero.
     """
     negligible = x < -708.0
     x = max(x, -708.0)
     m = np.floor(x * 1.4426950408889634 + 0.5)
-    r = x - m * 0.693147180369123816490 - m * 1.90821492927058770002e-10
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
+    r = x - m * 0.6931471805599453
+    p = 2.510038549551032e-08
+    p = p * r + 2.7620088445409746e-07
+    p = p * r + 2.7557268459997064e-06
+    p = p * r + 2.4801521295954376e-05
+    p = p * r + 0.00019841269863053618
+    p = p * r + 0.0013888888917213717
+    p = p * r + 0.008333333333330062
+    p = p * r + 0.04166666666662413
+    p = p * r + 0.16666666666666669
     p = p * r + 0.5
     p = p * r + 1.0
     p = p * r + 1.0
@@ -123,15 +122,13 @@ def _softmax_block(joint, largest, total, row_weights, start, rows):
             total[i] += e
     log_likelihood = 0.0
     if row_weights.size == 0:
-        product = 1.0
+        for begin in range(0, rows, 64):
+            product = 1.0
+            for i in range(begin, min(begin + 64, rows)):
+                product *= total[i]
+            log_likelihood += math.log(product)
         for i in range(rows):
             log_likelihood += largest[i]
-            product *= total[i]
-            if (i & 63) == 63:
-                log_likelihood += math.log(product)
-                product = 1.0
-        log_likelihood += math.log(product)
-        for i in range(rows):
             total[i] = 1.0 / total[i]
     else:
         for i in range(rows):
@@ -153,10 +150,40 @@ def softmax_block(joint, largest, total, row_weights, start, rows):
 
 @_inlined
 def _load_block(x, start, rows, block):
-    """Copy rows start ... start + rows of x (obs, D) into block (D, BLOCK), one feature per line."""
-    for i in range(rows):
-        for d in range(x.shape[1]):
-            block[d, i] = x[start + i, d]
+    """Copy rows start ... start + rows of x (obs, D) into block (D, BLOCK), one feature per line.
+
+    Few features are written out, so that LLVM shuffles registers full of rows.
+    """
+    n_features = x.shape[1]
+    part = x[start : start + rows]
+    if n_features == 1:
+        for i in range(rows):
+            block[0, i] = part[i, 0]
+    elif n_features == 2:
+        for i in range(rows):
+            block[0, i] = part[i, 0]
+            block[1, i] = part[i, 1]
+    elif n_features == 3:
+        for i in range(rows):
+            block[0, i] = part[i, 0]
+            block[1, i] = part[i, 1]
+            block[2, i] = part[i, 2]
+    elif n_features == 4:
+        for i in range(rows):
+            block[0, i] = part[i, 0]
+            block[1, i] = part[i, 1]
+            block[2, i] = part[i, 2]
+            block[3, i] = part[i, 3]
+    else:
+        for i in range(rows):
+            for d in range(n_features):
+                block[d, i] = part[i, d]
+
+
+@_compiled
+def load_block(x, start, rows, block):
+    """`_load_block` as a function of its own, for passes that are written later (`bayesmix.likelihood.generate`)."""
+    _load_block(x, start, rows, block)
 
 
 # The loops below take features two at a time, and matrices in tiles of two lines and four columns: what is loaded for

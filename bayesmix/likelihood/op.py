@@ -16,7 +16,7 @@ from pytensor.link.numba.dispatch.basic import register_funcify_default_op_cache
 from .generate import kernel_of, score_of
 from .units import is_of_units
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: PyTensor's cache on disk does not look inside it
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: PyTensor's cache on disk does not look inside it
 
 
 class MixtureLogLikelihood(Op):

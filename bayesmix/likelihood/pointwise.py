@@ -22,7 +22,7 @@ from .kernel import (
 )
 from .likelihood import interruptible
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 _inlined = numba.njit(inline="always", error_model="numpy", fastmath=_FAST)
 

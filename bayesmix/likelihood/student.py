@@ -37,7 +37,7 @@ from .kernel import (
 )
 from .special import digamma
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 LARGE = 50.0  # arguments of log-gamma from which Stirling's series is exact to rounding
 
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST, forceinline=True)

@@ -8,7 +8,7 @@ from ..likelihood.likelihood import interruptible
 from .direct import DirectPosterior
 from .kernel import factor, rate, scale
 
-KERNEL_VERSION = 5  # of bayesmix.posterior.kernel and likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.posterior.kernel and likelihood.kernel: Numba's cache on disk looks at this file only
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 PIECE = 2e6  # rows times components times features of one call: a tenth of a second at most
 

@@ -24,7 +24,7 @@ from numba import types
 
 from ..likelihood.kernel import diagonal, diagonal_score, full, full_score, linear
 
-KERNEL_VERSION = 5  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
+KERNEL_VERSION = 6  # of bayesmix.likelihood.kernel: Numba's cache on disk looks at this file only
 carray = numba.carray  # pyright: ignore[reportPrivateImportUsage]
 _compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 # what calls a pass and is no entry itself: see bayesmix.likelihood.kernel
