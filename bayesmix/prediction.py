@@ -345,6 +345,25 @@ def _weighted(rows, data):
     return rows if data.weights is None else np.where(data.weights > 0, rows, 0.0) * data.weights
 
 
+def _data_sets(component, data: Data, at: dict, n: int, rng: np.random.Generator) -> np.ndarray:
+    """So many data sets of the size of the data, of components with these parameters: (n, obs, feature)."""
+    if component.gated:
+        weights = np.exp(component.log_rows(data.values, at))
+        labels = np.stack([choose(weights, rng) for _ in range(n)])
+    else:
+        labels = rng.choice(len(at["weights"]), size=(n, data.n_obs), p=at["weights"] / at["weights"].sum())
+    if data.units is not None and data.units.grouped:
+        labels = labels[:, data.units.group]  # one for each group
+    own = {name: value for name, value in at.items() if name != "weights"}
+    rows, labels = np.tile(np.arange(data.n_obs), n), labels.ravel()
+    values = np.empty((len(rows), data.n_features))
+    for begin in range(0, len(rows), SAMPLE_ROWS):  # each row takes parameters of its own: only so many at a time
+        part = slice(begin, begin + SAMPLE_ROWS)
+        given = data.values[rows[part], data.n_features :]
+        values[part] = component.sample_rows({n: v[labels[part]] for n, v in own.items()}, rng, given)
+    return values.reshape(n, data.n_obs, data.n_features)
+
+
 def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.random.Generator) -> xr.Dataset:
     """Data sets of the size of the data: one for each of `n_draws` draws, evenly spaced over the chains.
 
@@ -360,19 +379,10 @@ def posterior_predictive(fit, data: Data, draws: dict, n_draws: int, rng: np.ran
         per_chain = max(1, min(length, n_draws // chains))
         kept = np.unique(np.linspace(0, length - 1, per_chain).round().astype(int))
     values = np.empty((chains_kept, len(kept), data.n_obs, data.n_features))
-    for chain, i in np.ndindex(*values.shape[:2]):
+    at_once = n_draws if chains * length == 1 else 1
+    for chain, i in np.ndindex(chains_kept, len(kept) // at_once):
         at = {name: value[chain, kept[i]] for name, value in draws.items()}
-        if component.gated:
-            labels = choose(np.exp(component.log_rows(data.values, at)), rng)
-        else:
-            labels = rng.choice(fit.mixture.n_components, size=data.n_obs, p=at["weights"] / at["weights"].sum())
-        if data.units is not None and data.units.grouped:
-            labels = labels[data.units.group]  # one for each group
-        own = {name: value for name, value in at.items() if name != "weights"}
-        for begin in range(0, data.n_obs, SAMPLE_ROWS):  # each row takes parameters of its own: only so many at a time
-            part = slice(begin, begin + SAMPLE_ROWS)
-            at = {n: v[labels[part]] for n, v in own.items()}
-            values[chain, i, part] = component.sample_rows(at, rng, data.values[part, data.n_features :])
+        values[chain, i : i + at_once] = _data_sets(component, data, at, at_once, rng)
     coords = {
         "chain": np.arange(chains_kept),
         "draw": kept if chains * length > 1 else np.arange(n_draws),

@@ -384,7 +384,14 @@ class Regression(Component):
         return np.linalg.inv(self._basis)
 
     def rows(self, data):
-        """What the density reads of the response, the offset, and the orthonormal columns."""
+        """What the density reads of the response, the offset, and the orthonormal columns; kept with the data."""
+        kept = data.__dict__.get("_rows_of")
+        if kept is None or kept[0] is not self:
+            kept = self, self._rows(data)
+            object.__setattr__(data, "_rows_of", kept)
+        return kept[1]
+
+    def _rows(self, data):
         p = len(self._terms)
         columns = data.values[:, 1 : 1 + p][:, self._own + self._shared] @ self._basis
         offset = data.values[:, 1 + p] if data.values.shape[1] > 1 + p else np.zeros(data.n_obs)
@@ -421,7 +428,7 @@ class Regression(Component):
         return self.kernel
 
     # -- the M-step ----------------------------------------------------------------------------------------------------
-    @property
+    @cached_property
     def _bounds(self):
         """Ends of the intervals and how far EM goes, (number,) each."""
         free = [(-np.inf, np.inf, -np.inf, np.inf)] * len(self._terms)
@@ -463,14 +470,10 @@ class Regression(Component):
         z = self.link.scale(self.family, y) - offset
         every = np.ones(len(y)) if data.weights is None else data.weights
         overall = x.T @ (every * z) / every.sum()
-        theta = np.empty((w.shape[1], x.shape[1]))
-        for k in range(w.shape[1]):
-            gram = (x * w[:, k : k + 1]).T @ x
-            some = max(float(w[:, k].sum()), 1e-300)
-            right = x.T @ (w[:, k] * (z - x @ overall))
-            theta[k] = overall + np.linalg.solve(gram + RIDGE * some * np.eye(len(gram)), right)
-        n_own = len(self._own)
-        theta[:, n_own:] = np.average(theta[:, n_own:], axis=0, weights=np.maximum(w.sum(axis=0), 1e-300))
+        theta = _lines(x, z, w, np.broadcast_to(overall, (w.shape[1], x.shape[1])), RIDGE)
+        if self.common:
+            n_own = len(self._own)
+            theta[:, n_own:] = np.average(theta[:, n_own:], axis=0, weights=np.maximum(w.sum(axis=0), 1e-300))
         eta = offset[:, None] + x @ theta.T
         return self._named(np.concatenate([self._start_further(y, z, eta, x @ theta.T, w), theta], axis=1))
 
@@ -505,8 +508,10 @@ class Regression(Component):
             start = self.kernel_arguments(params)[0]
             a, _ = maximise(functions, rows, w, start, of_guard, self._bounds, moves, MOST_STEPS, SETTLED)
             return self._named(a)
+        if not self.common:
+            return self._exact(params, data, w, guard)
         best, n = -np.inf, w.sum(axis=0)
-        for _ in range(MOST_STEPS if self.common else 1):
+        for _ in range(MOST_STEPS):
             value, first, second = functions.complete(rows, w, self.kernel_arguments(params)[0])
             total = value.sum() + (0.0 if guard is None else self.guard_value(params, guard))
             if not total > best + SETTLED * n.sum():
@@ -514,6 +519,17 @@ class Regression(Component):
             best, before = total, params
             params = self.m_step(before, Statistics(np.nan, n, first, second), guard)
         return params
+
+    def _exact(self, params, data, w, guard):
+        """Weighted least squares of a normal response, from the coefficients of these parameters where rows are too few."""
+        rows, a = self.rows(data).x, self.kernel_arguments(params)[0]
+        x = rows[:, -len(self._terms) :]
+        z = self.link.scale(self.family, data.values[:, 0]) - rows[:, -len(self._terms) - 1]
+        theta, n = _lines(x, z, w, a[:, 1:], 1e-12), w.sum(axis=0)
+        extra, more = (0.0, 0.0) if guard is None else (float(np.ravel(guard.second)[0]), float(guard.n))
+        left = (w * (z[:, None] - x @ theta.T) ** 2).sum(axis=0) + extra
+        sigma = np.where(n + more > 0, np.sqrt(left / np.where(n + more > 0, n + more, 1.0)), a[:, 0])
+        return self._named(np.concatenate([sigma[:, None], np.where(n[:, None] > 0, theta, a[:, 1:])], axis=1))
 
     @property
     def newton_step(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -804,6 +820,18 @@ class Regression(Component):
 
 
 _NO_MARGINAL = "the response depends on covariates; pass rows for it: fit.quantile(q, data=rows), fit.predict(rows), fit.cdf(rows)."
+
+
+def _lines(x, z, w, about, ridge):
+    """Coefficients (cluster, term) of least squares of z (obs,) on x (obs, term), weights w (obs, cluster).
+
+    They are drawn to those of `about` by so many rows for each row of a component.
+    """
+    weighted = np.ascontiguousarray(w.T)
+    gram = (weighted[:, None, :] * x.T) @ x
+    right = (weighted * (z - about @ x.T)) @ x
+    pull = ridge * np.maximum(weighted.sum(axis=1), 1e-290)
+    return about + np.linalg.solve(gram + pull[:, None, None] * np.eye(x.shape[1]), right[..., None])[..., 0]
 
 
 def _belongs(term: str, name: str) -> bool:

@@ -22,6 +22,7 @@ NUMERIC_COST = 60.0  # of a row and component of a family by its formula, in nan
 NUMERIC_OVERHEAD = 2e5  # of a pass and a Newton step, in nanoseconds
 BETWEEN_PASSES = 1.2e4  # of these where all but the pass is compiled for all families together
 IN_PYTHON = 2e5  # of a pass and an M-step outside the compiled loop, in nanoseconds
+WATCHED = 10  # updates between two looks at a short run
 MOST_HALVINGS = 30  # of a Newton step that lowers the objective
 _FAILURES = (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError)
 
@@ -100,11 +101,15 @@ def climb(
     return run
 
 
-def short_run(likelihood, params, *, guard=None, max_iter, tol, accelerate=True) -> Climb:
-    """EM updates alone: `climb` without its finish, but where the density has kinks."""
+def short_run(likelihood, params, *, guard=None, max_iter, tol, accelerate=True, watch=None) -> Climb:
+    """EM updates alone: `climb` without its finish, but where the density has kinks.
+
+    Every now and then ``watch(objective, params)`` is asked, ``params()`` being where the run stands, whether it may end
+    there; runs in plain Python have no such ends.
+    """
     if not likelihood.component.smooth:
         return climb(likelihood, params, guard=guard, max_iter=max_iter, tol=tol, accelerate=accelerate)
-    return _updates(likelihood, likelihood.with_known_weights(params), guard, max_iter, tol, accelerate)
+    return _updates(likelihood, likelihood.with_known_weights(params), guard, max_iter, tol, accelerate, watch)
 
 
 def _has_flat_places(likelihood):
@@ -204,14 +209,13 @@ def _is_thinner(likelihood, found, run):
     return bool(thin(found.params, likelihood.data).min() < 1e-2 * thin(run.params, likelihood.data).min())
 
 
-def _updates(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+def _updates(likelihood, params, guard, max_iter, tol, accelerate, watch=None) -> Climb:
     """EM updates: compiled where rows are few and the family has a compiled M-step."""
-    way = _updates_in_python
     if _is_quick(likelihood):
-        way = _updates_compiled
-    elif _is_nearly_quick(likelihood):
-        way = _updates_by_formula
-    return way(likelihood, params, guard, max_iter, tol, accelerate)
+        return _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate, watch)
+    if _is_nearly_quick(likelihood):
+        return _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate, watch)
+    return _updates_in_python(likelihood, params, guard, max_iter, tol, accelerate)
 
 
 def _gradient(likelihood, guard):
@@ -373,7 +377,7 @@ def pass_cost(likelihood):
     return rows * likelihood.n_components * (4.0 + 0.2 * per_row) + in_python + with_missing
 
 
-def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate, watch=None) -> Climb:
     """The same in compiled code, which is left every tenth of a second so that an interrupt is heard."""
     from . import loop
 
@@ -395,6 +399,7 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
     traces, used, outcome = [memory[[loop.OBJECTIVE]]], 0, loop.RUNNING
     advance: Any = loop.advance
     at_once = 2 * max(1, int(0.5e8 / pass_cost(likelihood)))  # whole cycles of two updates
+    at_once = at_once if watch is None else min(at_once, 2 * WATCHED)
     while outcome == loop.RUNNING and used < max_iter:
         budget = min(at_once, max_iter - used)
         trace = np.empty(budget + 1)
@@ -402,6 +407,8 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
             outcome, made, written = advance(*state, scale, budget, tol, accelerate, rounding, NOISE, COLLAPSED, trace)
         used += made
         traces.append(trace[:written])
+        if watch is not None and watch(memory[loop.OBJECTIVE], lambda: _params(likelihood, theta)):
+            break
     distance = float(memory[loop.DISTANCE])
     return Climb(
         _params(likelihood, theta),
@@ -416,7 +423,7 @@ def _updates_compiled(likelihood, params, guard, max_iter, tol, accelerate) -> C
     )
 
 
-def _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate) -> Climb:
+def _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate, watch=None) -> Climb:
     """The same, compiled between the passes; the passes are the family's own."""
     from . import formula_loop as loop
 
@@ -439,7 +446,12 @@ def _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate) ->
     scale = np.concatenate([np.ones(k), unit.ravel()])
     held = (asked.copy(), np.empty(k), np.empty((k, size)), np.empty((k, size, size)), width.copy())
     trace = np.empty(max_iter + loop.MOST_HALVINGS + 2)
-    outcome = loop.VISIT
+    outcome, look = loop.VISIT, WATCHED
+
+    def where():
+        weights = np.exp(places[0, :k] - places[0, :k].max())
+        return {"weights": weights / weights.sum()} | step.named(held[0])
+
     with interruptible():
         while outcome == loop.VISIT:
             found = run(x, row_weights, log_weights, asked, nothing)
@@ -451,13 +463,15 @@ def _updates_by_formula(likelihood, params, guard, max_iter, tol, accelerate) ->
                 step.bounds, step.moves, scale, settings, n_guard, square, found, guarded, width,
                 memory, places, *held, asked, log_weights, trace,
             )  # fmt: skip
+            if watch is not None and memory[loop.WRITTEN] >= look:
+                look += WATCHED
+                if watch(memory[loop.OBJECTIVE], where):
+                    break
     if memory[loop.WRITTEN] == 0:
         return _failed(params)
-    log_weights = places[0, :k]
-    weights = np.exp(log_weights - log_weights.max())
     distance = float(memory[loop.DISTANCE])
     return Climb(
-        {"weights": weights / weights.sum()} | step.named(held[0]),
+        where(),
         float(memory[loop.LOG_LIKELIHOOD]),
         float(memory[loop.OBJECTIVE]),
         trace[: int(memory[loop.WRITTEN])].copy(),

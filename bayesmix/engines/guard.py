@@ -11,7 +11,7 @@ import numpy as np
 
 from ..components.base import Guard
 from ..likelihood.likelihood import Likelihood
-from .climb import climb
+from .climb import short_run
 from .starts import start
 
 FIRST_STARTS = 8
@@ -30,7 +30,7 @@ def settled_guard(likelihood: Likelihood, strength: float, rng: np.random.Genera
     guard = first
     run = {"max_iter": FIRST_PASSES, "tol": 1e-6}
     starts = [given] if given else [start(likelihood, "auto", stream) for stream in rng.spawn(FIRST_STARTS)]
-    fits = [climb(likelihood, params, guard=guard, **run) for params in starts]
+    fits = [short_run(likelihood, params, guard=guard, **run) for params in starts]
     best = max(fits, key=lambda fit: fit.objective)
     for _ in range(ROUNDS):
         if best.collapsed or not np.isfinite(best.objective):
@@ -40,5 +40,5 @@ def settled_guard(likelihood: Likelihood, strength: float, rng: np.random.Genera
         guard = narrower
         if settled:
             break
-        best = climb(likelihood, best.params, guard=guard, **run)
+        best = short_run(likelihood, best.params, guard=guard, **run)
     return guard

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..components.base import Guard
 from ..likelihood.likelihood import Likelihood
-from .starts import one_hot, standardise
+from .starts import one_hot
 
 KEPT = 0.9  # of a row's responsibility goes to its new component, the rest to all alike
 
@@ -18,7 +18,7 @@ KEPT = 0.9  # of a row's responsibility goes to its new component, the rest to a
 def neighbour(likelihood: Likelihood, labels: np.ndarray, guard: Guard | None, rng: np.random.Generator) -> dict:
     """Parameters of one M-step after some rows changed their labels (obs,)."""
     k = likelihood.n_components
-    moved = [_together, _anywhere, _two_anew][rng.integers(3)](standardise(likelihood.data), labels, k, rng)
+    moved = [_together, _anywhere, _two_anew][rng.integers(3)](likelihood.standardised, labels, k, rng)
     return likelihood.maximise_given(KEPT * one_hot(moved, k) + (1.0 - KEPT) / k, guard)
 
 

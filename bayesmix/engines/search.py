@@ -1,13 +1,15 @@
 """Where the global optimum is looked for: many starts, the best of them to convergence, and neighbours of these."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from ..labels import ordering
 from ..likelihood.likelihood import Likelihood
-from .climb import Climb, climb, pass_cost
+from .climb import Climb, climb, pass_cost, short_run
 from .neighbours import neighbour
 from .progress import track
 from .starts import start
@@ -15,8 +17,13 @@ from .starts import start
 SPURIOUS = 1e-4  # smallest variance of a component, against that within all components, of an optimum taken seriously
 SHORT_RUN = 40  # passes of a short run
 SUBSAMPLE = 2000  # rows of a short run
-N_STARTS = 60  # with n_init="auto", at least
+N_STARTS = 60  # with n_init="auto", unless fewer are enough
 MOST_STARTS = 240  # where passes are short
+CLOSE = (0.01, 0.05)  # nats and standard deviations from an optimum at which a run is taken to go there
+QUICK = 3e6  # nanoseconds, roughly, that a short run may take even where it has more passes
+LONGEST_SHORT_RUN = 500  # passes
+SHORT_TOL = 1e-5  # distance to its optimum at which a short run ends
+BETTER = 0.001  # expected share of starts that would lead to a better optimum, below which there are enough
 SURVIVORS = 8  # short runs that go on to convergence
 SETTLED = 0.1  # share of the starts that led to the best optimum, from which on it is hardly looked for beyond
 PATIENCE = (20, 200)  # neighbours in a row that are no better: of an optimum found that often, and of a rarer one
@@ -44,39 +51,53 @@ def search(
 ) -> Search:
     """Short runs from many starts, the best of them to convergence.
 
-    Without a number there are 60, and up to 240 where they take less than about half a second in all; then neighbours of
-    the two best optima are tried, see `bayesmix.engines.neighbours`: until 20 in a row are no better where a tenth of the
-    starts led to the best optimum, 200 where fewer did, and fewer of either where runs are long.
+    Without a number there are 60, and up to 240 where they take less than about half a second in all, unless fewer are
+    `_enough`; then neighbours of the two best optima are tried, see `bayesmix.engines.neighbours`: until 20 in a row are no
+    better where a tenth of the starts led to the best optimum, 200 where fewer did, and fewer of either where runs are
+    long. After `_enough` starts no neighbours are. Families by their formula have 60 starts.
     """
     all_rows = n_starts == 1 and likelihood.in_memory
     short_likelihood = likelihood if all_rows else likelihood.subsample(SUBSAMPLE, rng)
-    short: dict[str, Any] = run | {"max_iter": min(SHORT_RUN, run["max_iter"])}
+    cost = pass_cost(short_likelihood)
+    passes = int(np.clip(QUICK / (cost + 1e3), SHORT_RUN, LONGEST_SHORT_RUN))
+    short: dict[str, Any] = run | {"max_iter": min(passes, run["max_iter"]), "tol": max(SHORT_TOL, run["tol"])}
     automatic = n_starts is None
     if n_starts is None:
-        n_starts = int(np.clip(5e8 / (SHORT_RUN * pass_cost(short_likelihood)), N_STARTS, MOST_STARTS))
+        most = MOST_STARTS if short_likelihood.component.newton_step is None else N_STARTS
+        n_starts = int(np.clip(5e8 / (SHORT_RUN * cost), N_STARTS, most))
     if n_starts == 1 or likelihood.n_components == 1:
         short["max_iter"], n_starts, automatic = 0, 1, False
-    runs, ends, interrupted = [], [], False
+    places, ends, enough, interrupted = _Places(short_likelihood), [], False, False
     try:
         for stream in track(progress, rng.spawn(n_starts), "EM: short runs"):
-            runs.append(climb(short_likelihood, start(short_likelihood, strategy, stream), **short))
+            watch = _Watch(places)
+            found_run = short_run(short_likelihood, start(short_likelihood, strategy, stream), watch=watch, **short)
+            places.add(found_run, watch.found)
+            enough = automatic and _enough(places)
+            if enough:
+                break
     except KeyboardInterrupt:
         interrupted = True
-    if not runs:
+    if not places.runs:
         raise KeyboardInterrupt
-    candidates, counts = _counted(short_likelihood, runs)
+    same_rows = short_likelihood is likelihood
+    candidates, counts, n_starts = places.runs, places.hits, sum(places.hits)
     try:
         if not interrupted:
             for i in track(progress, _order(short_likelihood, candidates), "EM: to convergence"):
-                end = _continue(likelihood, candidates[i], run, same_rows=short_likelihood is likelihood)
+                end = candidates[i]
+                if not (ends and same_rows and end.converged):  # lower optima are known well enough
+                    end = _continue(likelihood, end, run, same_rows=same_rows)
                 ends.append((end, counts[i]))
                 if sum(not is_spurious(likelihood, end) for end, _ in ends) == SURVIVORS:
                     break
-            if automatic:
+            if automatic and not enough:
                 found = _grouped(likelihood, ends, n_starts)
-                places = [run for run in found.optima if not is_spurious(likelihood, run)][:PLACES]
-                for place in track(progress, places, "EM: neighbours"):
-                    _explore(likelihood, short_likelihood, place, found.hits[0] / n_starts, rng, run, ends)
+                sound = [run for run in found.optima if not is_spurious(likelihood, run)][:PLACES]
+                patience = PATIENCE[0 if found.hits[0] / n_starts >= SETTLED else 1]
+                patience = min(patience, int(COSTLY / (100 * cost)))
+                for place in track(progress, sound, "EM: neighbours"):
+                    _explore(likelihood, short_likelihood, place, patience, rng, run, passes, ends)
     except KeyboardInterrupt:
         interrupted = True
     if not ends:  # the best short run as it stands, on all rows
@@ -86,21 +107,29 @@ def search(
     return replace(_grouped(likelihood, ends, n_starts), interrupted=interrupted)
 
 
-def _explore(likelihood, short_likelihood, place, share, rng, run, ends):
-    """Climb from neighbour to neighbour on the rows of the short runs, and from the last of them on all rows."""
-    patience = PATIENCE[0] if share >= SETTLED else PATIENCE[1]
-    patience = min(patience, int(COSTLY / (100 * pass_cost(short_likelihood))))
+def _explore(likelihood, short_likelihood, place, patience, rng, run, passes, ends):
+    """Climb from neighbour to neighbour on the rows of the short runs, and from the last of them on all rows.
+
+    It ends when `patience` of them in a row are no better.
+    """
     same_rows = short_likelihood is likelihood
     best = place if same_rows else climb(short_likelihood, place.params, **run)
-    moved, failures = False, 0
+    moved, failures, known = False, 0, _Places(short_likelihood)
+    known.add(best)
     try:
         while failures < patience:
             labels = short_likelihood.responsibilities(best.params).argmax(axis=1)
             begin = neighbour(short_likelihood, labels, run["guard"], rng)
-            near = climb(short_likelihood, begin, **run)
+            watch = _Watch(known)
+            near = short_run(short_likelihood, begin, watch=watch, **run | {"max_iter": min(passes, run["max_iter"])})
+            if watch.found is not None:
+                failures += 1
+                continue
+            near = climb(short_likelihood, near.params, **run)
             better = near.objective > best.objective + 1e-7 * abs(best.objective)
             if better and not is_spurious(short_likelihood, near):
                 best, moved, failures = near, True, 0
+                known.add(best)
             else:
                 failures += 1
     finally:
@@ -108,10 +137,16 @@ def _explore(likelihood, short_likelihood, place, share, rng, run, ends):
             ends.append((best if same_rows else climb(likelihood, best.params, **run), 0))
 
 
-def _counted(likelihood, runs):
-    """Runs that ended in different places, and how many ended at each."""
-    merged, which = distinct(likelihood, runs)
-    return merged, np.bincount(which, minlength=len(merged)).tolist()
+def _enough(places):
+    """Are more starts hardly worth their while, all having led to one optimum?
+
+    With w different optima after n starts, and all numbers of optima and all shares of the starts that lead to them alike
+    before, those not yet seen are expected to have w (w + 1) / (n (n - 1)) of the starts (Boender & Rinnooy Kan 1987,
+    sec. 2), and one of w + 1 optima in no order is the best with probability 1 / (w + 1). Where there is a second optimum
+    that is no comfort: then the best often has a few starts in a hundred.
+    """
+    n = sum(places.hits)
+    return len(places.runs) == 1 and BETTER * n * (n - 1) >= 1 and not is_spurious(places.likelihood, places.runs[0])
 
 
 def _order(likelihood, runs):
@@ -140,28 +175,88 @@ def _ranked(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:
     return sorted(runs, key=rank, reverse=True)
 
 
-def distinct(likelihood: Likelihood, runs: list[Climb]) -> tuple[list[Climb], list[int]]:
-    """Runs that ended in different places, in the order given, and for each run the one of these that it ended at.
+class _Places:
+    """Where runs ended, in the order of arrival, and how many ended at each place.
 
-    Two are the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
+    Two ended at the same if their objectives agree to 1e-7 and their densities at the rows to 1e-3 nats.
     """
-    kept, seen, which = [], [], []
-    for run in runs:
-        density = likelihood.fingerprint(run.params)
-        same = [
-            i
-            for i, (other, at) in enumerate(zip(kept, seen, strict=True))
-            if run.objective == other.objective
-            or (
-                abs(run.objective - other.objective) <= 1e-7 * abs(other.objective)
-                and np.abs(density - at).max() < 1e-3
-            )
-        ]
-        if not same:
-            kept.append(run)
-            seen.append(density)
-        which.append(same[0] if same else len(kept) - 1)
-    return kept, which
+
+    def __init__(self, likelihood: Likelihood):
+        self.likelihood = likelihood
+        self.runs: list[Climb] = []
+        self.hits: list[int] = []
+        self._seen: list[_Marks] = []
+
+    def add(self, run: Climb, known: int | None = None) -> int:
+        """The place where a run ended, by its number; or that it is known to have been on its way to."""
+        marks = _Marks(self.likelihood, run.params)
+        for i, (other, seen) in enumerate(zip(self.runs, self._seen, strict=True)):
+            near = abs(run.objective - other.objective) <= 1e-7 * abs(other.objective)
+            if i == known or run.objective == other.objective or (near and marks.agree(seen)):
+                self.hits[i] += 1
+                return i
+        self.runs.append(run)
+        self.hits.append(1)
+        self._seen.append(marks)
+        return len(self.runs) - 1
+
+    def ahead(self, objective: float, params: Callable[[], dict]) -> int | None:
+        """The optimum that a run is on its way to, if it is close: within 0.01 nats and 0.05 standard deviations."""
+        for i, (other, seen) in enumerate(zip(self.runs, self._seen, strict=True)):
+            if other.converged and abs(objective - other.objective) < CLOSE[0]:
+                if _Marks(self.likelihood, params()).apart(seen) < CLOSE[1]:
+                    return i
+        return None
+
+
+class _Marks:
+    """What tells one place from another, found when it is asked for."""
+
+    def __init__(self, likelihood, params):
+        self.likelihood, self.params = likelihood, params
+
+    @cached_property
+    def density(self):
+        """At the rows."""
+        return self.likelihood.fingerprint(self.params)
+
+    @cached_property
+    def vector(self):
+        """Free coordinates, components by their weights."""
+        order = np.argsort(self.params["weights"], kind="stable")
+        return self.likelihood.to_vector({name: value[order] for name, value in self.params.items()})
+
+    @cached_property
+    def unit(self):
+        """Standard deviations of components, and one for logarithms."""
+        return self.likelihood.coordinate_scale(self.vector)
+
+    def apart(self, other):
+        """Largest difference in these units."""
+        with np.errstate(invalid="ignore"):
+            return np.abs((self.vector - other.vector) / other.unit).max()
+
+    def agree(self, other):
+        """Are parameters the same to 1e-4, or else densities to 1e-3 nats?"""
+        return bool(self.apart(other) < 1e-4 or np.abs(self.density - other.density).max() < 1e-3)
+
+
+class _Watch:
+    """Says when a run is close to a place that is known, and which it is."""
+
+    def __init__(self, places: _Places):
+        self.places, self.found = places, None
+
+    def __call__(self, objective: float, params: Callable[[], dict]) -> bool:
+        self.found = self.places.ahead(objective, params)
+        return self.found is not None
+
+
+def distinct(likelihood: Likelihood, runs: list[Climb]) -> tuple[list[Climb], list[int]]:
+    """Runs that ended in different places, in the order given, and for each run the one of these that it ended at."""
+    places = _Places(likelihood)
+    which = [places.add(run) for run in runs]
+    return places.runs, which
 
 
 def distinct_optima(likelihood: Likelihood, runs: list[Climb]) -> list[Climb]:

@@ -4,21 +4,12 @@ import warnings
 
 import numpy as np
 
-from ..arrays import Data
 from ..components.base import Guard
 from ..likelihood.likelihood import Likelihood
 from ..likelihood.units import named
 
 STRATEGIES = ("kmeans", "random", "hierarchical")
 AGGLOMERATED = 500  # most rows that a hierarchy is made of
-
-
-def standardise(data: Data) -> np.ndarray:
-    """Columns with mean 0 and standard deviation 1; constant ones stay at 0. Missing cells hold the mean."""
-    values = data.filled()
-    centred = values - np.average(values, axis=0, weights=data.weights)
-    sd = np.sqrt(np.average(centred**2, axis=0, weights=data.weights))
-    return centred / np.where(sd > 0, sd, 1.0)
 
 
 def kmeans(x: np.ndarray, n_components: int, rng: np.random.Generator) -> np.ndarray:
@@ -71,7 +62,7 @@ def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> di
     The M-step is held by a guard of D + 1 rows that share out the data's covariance over the components, so that a
     cluster of one row is a start like any other.
     """
-    x, k = standardise(likelihood.data), likelihood.n_components
+    x, k = likelihood.standardised, likelihood.n_components
     if strategy in ("auto", "random"):
         own = likelihood.component.partition(likelihood.data, k, rng)
         if own is not None:
@@ -85,7 +76,7 @@ def start(likelihood: Likelihood, strategy: str, rng: np.random.Generator) -> di
 def from_responsibilities(likelihood: Likelihood, responsibilities: np.ndarray) -> dict:
     """Parameters of one M-step on responsibilities (obs, cluster), held by a guard of D + 1 rows."""
     d = likelihood.data.n_features
-    guard = likelihood.component.guard(likelihood.data, d + 1.0)
+    guard = likelihood.guard_of_starts
     if guard is not None:
         guard = Guard(guard.n, guard.second * likelihood.n_components ** (-2.0 / d))
     units = likelihood.data.units if likelihood.in_memory else None

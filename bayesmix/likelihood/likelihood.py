@@ -2,7 +2,7 @@
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import ClassVar
 
 import numpy as np
@@ -104,10 +104,23 @@ class Likelihood:
         self.component.expected_statistics(self.incomplete)  # is written now, if it was not before
         return kernel_of_units(name, self.data.n_features)
 
-    @property
+    @cached_property
     def can_collapse(self) -> bool:
         """Is the likelihood unbounded, where a component shrinks onto a row?"""
         return self.component.guard(self.few_rows(), 1.0) is not None
+
+    @cached_property
+    def guard_of_starts(self) -> Guard | None:
+        """D + 1 rows of the spread of all data; None for families that cannot collapse."""
+        return self.component.guard(self.data, self.data.n_features + 1.0)
+
+    @cached_property
+    def standardised(self) -> np.ndarray:
+        """Columns with mean 0 and standard deviation 1; constant ones stay at 0. Missing cells hold the mean."""
+        values = self.data.filled()
+        centred = values - np.average(values, axis=0, weights=self.data.weights)
+        sd = np.sqrt(np.average(centred**2, axis=0, weights=self.data.weights))
+        return centred / np.where(sd > 0, sd, 1.0)
 
     def few_rows(self) -> Data:
         """A few rows, to ask the family questions with."""
