@@ -83,9 +83,10 @@ def em(
         Or the start itself: labels (obs,), responsibilities (obs, cluster), or a `Fit` whose parameters are taken;
         then the components keep their order.
     n_init : int or "auto"
-        Number of starts; the best 8 that are not degenerate go on to convergence. "auto" ends after 33 that all led to
-        one optimum (Boender & Rinnooy Kan 1987); otherwise it takes 60 to 240, the more the quicker they are, and looks around the two best optima: rows change their component, and EM starts again
-        from there, as long as that finds better ones (iterated local search, Lourenço, Martin & Stützle 2003).
+        Number of starts; the best 8 that are not degenerate go on to convergence. "auto" ends after 33 that all led to one
+        optimum (Boender & Rinnooy Kan 1987); otherwise it takes 60 to 240, the more the quicker they are, and then looks
+        around the two best optima: rows change their component, and EM starts again from there, as long as that finds
+        better ones (iterated local search, Lourenço, Martin & Stützle 2003).
     max_iter : int
         Largest number of EM updates of a run.
     tol : float
