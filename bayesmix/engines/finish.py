@@ -81,8 +81,9 @@ def polish(likelihood: Likelihood, params: dict, guard: Guard | None, tol: float
     reached = vector
     for _ in range(NEWTON_STEPS):
         try:
-            value, gradient = part.value_and_gradient(vector, guard)
-            information = part.information(vector, guard)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is noticed below
+                value, gradient = part.value_and_gradient(vector, guard)
+                information = part.information(vector, guard)
         except (np.linalg.LinAlgError, FloatingPointError, ZeroDivisionError):
             break
         passes += 3
