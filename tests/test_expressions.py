@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import special as scipy_special
 
+import bayesmix as bm
 from bayesmix.arrays import namespace
 from bayesmix.expressions import column, constant, derivative, evaluate, negative, parameter
 from bayesmix.likelihood import special
-from bayesmix.likelihood.generate import Formula, trace
+from bayesmix.likelihood.generate import Formula, kernel_of, trace
 
 X, A, B = column(0), parameter(0), parameter(1)
 
@@ -226,3 +227,14 @@ def test_numbers_of_numpy_leave_operators_to_symbols():
     two = np.float64(2.0)
     pairs = [(two + A, 2.0 + A), (two - A, 2.0 - A), (two * A, 2.0 * A), (two / A, 2.0 / A), (two**A, 2.0**A)]
     assert all(one is other for one, other in [*pairs, (two < A, A > 2.0), (two >= A, A <= 2.0)])
+
+
+def test_the_name_of_a_pass_is_enough_to_find_it(tmp_path, monkeypatch):
+    """Also where nobody has asked for its functions: a PyTensor operation is made of the name alone."""
+    for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):  # where no process before this one has kept it
+        monkeypatch.setenv(name, str(tmp_path))
+    for component in (
+        bm.Truncated(bm.Gumbel(), lower=-1.8125),
+        bm.Mixture([bm.Gumbel(), bm.Uniform(-1.8125, 9)]).component,
+    ):
+        assert callable(kernel_of(component.kernel)), component

@@ -51,6 +51,7 @@ from ..expressions import (
 from . import deconvolution, kernel, special, student
 
 PREFIX = "formula_"
+_SOURCES: dict[str, str] = {}  # of modules whose name was asked for, which may be before their functions are
 _KERNELS = kernel.KERNELS | student.KERNELS | deconvolution.KERNELS
 _SCORES = kernel.SCORES | student.SCORES | deconvolution.SCORES
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "lt": "<", "le": "<=", "eq": "=="}
@@ -73,8 +74,10 @@ class Written(ABC):
 
     @functools.cached_property
     def name(self) -> str:
-        """Name of the module: the same for the same text in every process."""
-        return PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
+        """Name of the module: the same for the same text in every process. `functions_of` finds it by its name from now on."""
+        name = PREFIX + hashlib.sha256(self.source.encode()).hexdigest()[:24]
+        _SOURCES[name] = self.source
+        return name
 
     @functools.cached_property
     def functions(self) -> Any:
@@ -519,6 +522,8 @@ def functions_of(name: str):
     """The functions of a written pass by its name, in this process or, kept by another one, on disk."""
     if name in sys.modules:
         return sys.modules[name]
+    if name in _SOURCES:
+        return _load(name, _SOURCES[name])
     for folder in _folders():
         if (folder / f"{name}.py").exists():
             return _imported(name, folder / f"{name}.py")
