@@ -513,3 +513,16 @@ def test_an_interrupted_search_gives_the_best_so_far_on_all_rows(monkeypatch, st
     density = sum(at["weights"][k] * stats.norm(at["mu"][k], at["sigma"][k]).pdf(x) for k in range(2))
     assert fit.log_likelihood == pytest.approx(np.log(density).sum(), rel=1e-10)
     assert not fit.converged
+
+
+def test_data_that_may_not_be_written_to_compile_nothing_anew():
+    """For Numba they are of another type; frames and memory maps hand out such arrays."""
+    from bayesmix.engines import loop
+
+    x, mixture = np.random.default_rng(0).normal(size=40), bm.Mixture(bm.Normal(), 2)
+    fit = bm.em(mixture, x, n_init=1, random_seed=1, **QUIET)
+    compiled = len(loop.advance.signatures)
+    x.setflags(write=False)
+    again = bm.em(mixture, x, n_init=1, random_seed=1, **QUIET)
+    assert len(loop.advance.signatures) == compiled > 0
+    assert again.log_likelihood == fit.log_likelihood

@@ -28,6 +28,13 @@ def _parts(n_rows: int) -> tuple[slice, ...]:
     return tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
 
 
+def _writable(rows: Rows) -> Rows:
+    """Few rows as arrays that may be written to: for others, as frames may hand out, all would be compiled a second time."""
+    if len(rows.x) >= MANY_ROWS or rows.x.flags.writeable and rows.weights.flags.writeable:
+        return rows
+    return rows._replace(x=rows.x.copy(), weights=rows.weights.copy())
+
+
 @contextmanager
 def interruptible():
     """Let an interrupt (Ctrl-C) inside compiled code be a `KeyboardInterrupt`: Numba reports it as a SystemError."""
@@ -76,7 +83,7 @@ class Likelihood:
         if self.data.units is not None:
             object.__setattr__(self, "rows", rows_of_units(self.component, self.data))
             return
-        rows = self.component.rows(self.data)
+        rows = _writable(self.component.rows(self.data))
         look = self.look_for_repetitions and not self.data.missing
         object.__setattr__(self, "rows", collapse(rows) if look else rows)
 
