@@ -333,7 +333,9 @@ def test_folds_are_a_loop_by_hand():
 
 
 @pytest.mark.parametrize(
-    "kind", [list, pd.Series, lambda a: xr.DataArray(a, dims="obs"), lambda a: {"x": a}, np.ma.asarray], ids=str
+    "kind",
+    [list, pd.Series, lambda a: xr.DataArray(a, dims="obs"), lambda a: {"x": a}, np.ma.asarray],
+    ids=["list", "series", "data array", "dict", "masked array"],  # the same in every worker
 )
 def test_rows_of_any_table_are_taken(kind):
     from bayesmix.mdn.tables import take_rows
