@@ -109,6 +109,22 @@ def test_schema_is_that_of_nuts(nuts):
     assert "labels" in fit.tree.children and "posterior_predictive" in fit.tree.children
 
 
+def test_an_elbo_that_is_not_finite_has_not_converged():
+    """Where the posterior has no density about its mode the optimiser cannot begin, which it takes for an optimum."""
+    from bayesmix.engines.advi import maximise_on_fixed_draws
+
+    class Bounded(Gaussian):
+        def value_and_gradient(self, vector):
+            value, slope = super().value_and_gradient(vector)
+            return (value if np.all(np.abs(vector) < 1.0) else -np.inf), slope
+
+    posterior = Bounded(np.zeros(2), np.eye(2))
+    found = maximise_on_fixed_draws(
+        posterior, _Normal.around(find_mode(posterior, np.zeros(2)), posterior, "fullrank"), np.random.default_rng(1)
+    )
+    assert not found.converged and "not finite" in found.reason
+
+
 def test_elbo_is_below_the_evidence():
     """One normal component with one row's worth of prior: Laplace's evidence is exact to 0.1 nats at N = 272."""
     mixture = bm.Mixture(bm.Normal(), 1)

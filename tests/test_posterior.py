@@ -201,6 +201,21 @@ def test_mode_has_no_gradient_and_whitens():
     np.testing.assert_allclose((down - up) / 2e-3, np.eye(posterior.n_dim), atol=1e-4)
 
 
+def test_mode_is_found_from_a_tail_without_curvature():
+    """From probabilities of 0 and 1, where EM of two Bernoulli components ends: their logits go on for ever.
+
+    There the density rises by a nat for each unit on the way back, and has no curvature that says how far that is.
+    """
+    x = np.repeat([0.0, 1.0], [84, 116])
+    mixture = bm.Mixture(bm.Bernoulli(), 2)
+    posterior = posterior_of(mixture, mixture.check(x))
+    start = {"weights": np.array([0.42, 0.58]), "p": np.array([1e-4, 1.0 - 1e-4])}
+    mode = find_mode(posterior, posterior.to_vector(start))
+    assert np.abs(mode.basis.T @ posterior.value_and_gradient(mode.vector)[1]).max() < 1e-3
+    falls = [mode.log_density - posterior.value_and_gradient(mode.vector + axis)[0] for axis in mode.basis.T]
+    np.testing.assert_allclose(falls, 0.5, atol=0.5)  # of a normal density one standard deviation off
+
+
 def test_evidence_of_poisson_mixture():
     """death_notices, K = 2, against an independent evaluation (quadrature): -1995.860 over both labellings.
 

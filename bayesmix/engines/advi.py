@@ -39,6 +39,7 @@ KHAT_DRAWS = 10_000  # k-hat of fewer draws is itself uncertain by about 0.2
 NEARLY_EXACT = 0.05  # standard deviation of log ratios: weights within a few per cent of each other
 GOOD_KHAT = 0.7  # Vehtari et al. (2024): importance weights are usable below
 MOST_DRAWS = 4096  # of the fixed draws of the objective
+NO_DENSITY = 1e300  # what stands for the objective where it is not finite
 FEW = 1000  # draws from which k-hat is only roughly known
 BATCH = 10_000  # rows of a step, of data that are not in memory
 MOST_CELLS = 1e10  # rows times components times features times draws, to judge data that are not in memory
@@ -484,7 +485,7 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
         def objective(parameters, z=z, family=family):
             value, gradient, _ = _elbo_and_gradient(posterior, family.at(parameters), z)
             if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
-                return 1e300, np.zeros_like(parameters)
+                return NO_DENSITY, np.zeros_like(parameters)
             if not trace:
                 trace.append(value)  # where it starts
             if progress is not None:
@@ -497,6 +498,8 @@ def maximise_on_fixed_draws(posterior, family: _Normal, rng: np.random.Generator
         trace.clear()  # more draws are another objective
         options = {"maxiter": 500, "maxcor": 30, "ftol": 1e-12, "gtol": 1e-4}
         result = minimize(objective, family.parameters, jac=True, method="L-BFGS-B", options=options, callback=follow)
+        if result.fun >= NO_DENSITY:
+            return _Found(family, np.array(trace), "the log posterior is not finite at some draws about the mode")
         family = family.at(result.x)
         fresh = rng.standard_normal((m, n))
         value, _, values = _elbo_and_gradient(posterior, family, fresh)

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STEEP = 10.0  # nats that the density may rise by along one length of a coordinate
+FLAT = 0.1  # nats along ten lengths of the curvature: beyond, the optimiser has stopped on its way
+CLIMBS = 5
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -28,22 +32,38 @@ def find_mode(posterior, start: np.ndarray, max_iter: int = 500) -> Mode:
     """
     from scipy.optimize import minimize
 
-    scale = posterior.step_lengths(start) * 1e4  # coordinates of comparable size for the optimiser
-
-    def objective(u):
-        value, gradient = posterior.value_and_gradient(start + scale * u)
-        if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
-            return 1e300, np.zeros_like(u)
-        return -value, -scale * gradient
-
     options = {"maxiter": max_iter, "maxcor": 30, "ftol": 1e-14, "gtol": 1e-7}
-    found = minimize(objective, np.zeros_like(start), jac=True, method="L-BFGS-B", options=options)
-    vector = start + scale * found.x
+    vector, (scale, _), value = start, _comparable(posterior, start), -np.inf
+    for _ in range(CLIMBS):
+
+        def objective(u, begin=vector, scale=scale):
+            value, gradient = posterior.value_and_gradient(begin + scale * u)
+            if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+                return 1e300, np.zeros_like(u)
+            return -value, -scale * gradient
+
+        found = minimize(objective, np.zeros_like(start), jac=True, method="L-BFGS-B", options=options)
+        vector, value = vector + scale * found.x, -float(found.fun)
+        lengths, slope = _comparable(posterior, vector)
+        if slope < FLAT:
+            break
+        scale = lengths
     curvature = negative_hessian(posterior, vector) * np.outer(scale, scale)
     eigenvalues, axes = np.linalg.eigh(curvature)
     regular = bool(np.all(np.isfinite(eigenvalues)) and eigenvalues.min() > 1e-10 * eigenvalues.max())
     bounded = np.clip(eigenvalues, max(1e-3, 1e-10 * eigenvalues.max()), None)
-    return Mode(vector, -float(found.fun), scale[:, None] * axes / np.sqrt(bounded), regular)
+    return Mode(vector, value, scale[:, None] * axes / np.sqrt(bounded), regular)
+
+
+def _comparable(posterior, vector: np.ndarray) -> tuple[np.ndarray, float]:
+    """Lengths that make coordinates comparable for the optimiser, and the steepest slope along them, in nats.
+
+    Where the density has next to no curvature, as in the tail of a logarithm, what it falls by limits them.
+    """
+    lengths = posterior.step_lengths(vector) * 1e4
+    gradient = np.abs(posterior.value_and_gradient(vector)[1])
+    slope = float(np.max(lengths * gradient))
+    return np.minimum(lengths, STEEP / np.maximum(gradient, 1e-300)), slope
 
 
 def negative_hessian(posterior, vector: np.ndarray) -> np.ndarray:
