@@ -12,6 +12,9 @@ _COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "numba"
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["NUMBA_CACHE_DIR"] = str(_COMPILED)
 
+# Graphs that a test evaluates a few times by PyTensor's Python code take longer to compile in C than to run.
+os.environ.setdefault("PYTENSOR_FLAGS", "cxx=")
+
 from numba.core.caching import IndexDataCacheFile  # noqa: E402
 
 pytest.register_assert_rewrite("contract", "oracles")
