@@ -133,6 +133,15 @@ def test_a_sweep_over_all_finds_mclusts_best():
     assert [key[1:] for key in bic.index[:2]] == [("EEE", 3), ("VVE", 2)]
 
 
+def test_a_matrix_that_is_not_finite_is_a_collapse_and_no_error():
+    """The arithmetic of a component on its way to a point may give out before its variance is noticed."""
+    cov = np.stack([np.diag([1.0, 4.0]), np.full((2, 2), np.nan)])
+    params = {"weights": np.array([0.5, 0.5]), "mu": np.zeros((2, 2)), "cov": cov}
+    thinness = bm.MvNormal().collapsed(params, None)
+    assert thinness[1] == 0 and thinness[0] > 0.1
+    assert bm.MvNormal().thin_direction(params, 1) is None
+
+
 # -- coordinates -------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("d", [2, 3, 6])
 def test_axes_have_small_coordinates_whatever_their_signs(d):

@@ -379,14 +379,22 @@ class MvNormal(Component):
         return Guard(strength, strength * (cov if self._structure.kernel == "full" else np.diag(cov)))
 
     def collapsed(self, params, data):
-        """Smallest eigenvalue of each covariance, every column scaled to unit variance within components."""
-        sd = np.sqrt(params["weights"] @ diagonal_of(params["cov"]))
-        return np.linalg.eigvalsh(params["cov"] / (sd[:, None] * sd))[:, 0]
+        """Smallest eigenvalue of each covariance, every column scaled to unit variance within components.
+
+        Zero where a matrix is not finite: there the arithmetic did not survive the collapse.
+        """
+        finite = np.isfinite(params["cov"]).all(axis=(1, 2))
+        cov = np.where(finite[:, None, None], params["cov"], 0.0)
+        sd = np.sqrt(params["weights"] @ diagonal_of(cov))
+        if not finite.all():
+            sd = np.where(sd > 0, sd, 1.0)
+        return np.linalg.eigvalsh(cov / (sd[:, None] * sd))[:, 0]
 
     def thin_direction(self, params, k):
         """Eigenvector of that smallest eigenvalue."""
         sd = np.sqrt(params["weights"] @ diagonal_of(params["cov"]))
-        return np.linalg.eigh(params["cov"][k] / (sd[:, None] * sd))[1][:, 0]
+        scaled = params["cov"][k] / (sd[:, None] * sd)
+        return np.linalg.eigh(scaled)[1][:, 0] if np.isfinite(scaled).all() else None
 
     # -- free coordinates --------------------------------------------------------------------------------------------------
     def n_free(self, n_components, n_features):
