@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from oracles import ellipsoids
 from reference import columns
@@ -93,7 +94,10 @@ def rows_of(case):
         from sklearn.datasets import load_iris
 
         return load_iris().data
-    return np.column_stack([FAITHFUL["eruptions"], FAITHFUL["waiting"]]) if case == "faithful" else None
+    if case == "faithful":
+        return np.column_stack([FAITHFUL["eruptions"], FAITHFUL["waiting"]])
+    table = pd.read_csv(Path(__file__).parent / "data" / f"{case}.csv")
+    return table.drop(columns={"banknote": "status", "wine": "cultivar"}[case]).to_numpy(dtype=float)
 
 
 def check(case, letters, k, n_init):
@@ -123,6 +127,15 @@ def test_bic_of_the_eruptions_is_mclusts(letters):
 def test_bic_of_the_irises_is_not_worse_than_mclusts(letters):
     for k in (1, 2, 3):
         check("iris", letters, k, 60)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["banknote", "wine"])
+@pytest.mark.parametrize("letters", LETTERS)
+def test_bic_of_many_columns_is_not_worse_than_mclusts(letters, case):
+    """Six and thirteen columns, in units up to ten thousand times apart."""
+    for k in (1, 2, 3):
+        check(case, letters, k, "auto")
 
 
 def test_a_sweep_over_all_finds_mclusts_best():
